@@ -1,0 +1,4 @@
+//! The developer's commands behind `./x`.
+#![forbid(unsafe_code)]
+
+fn main() {}
