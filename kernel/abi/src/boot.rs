@@ -10,6 +10,7 @@ use static_assertions::const_assert_eq;
 use core::mem::{offset_of, size_of};
 
 mod check;
+mod empty;
 mod payload;
 
 pub use check::BootInfoError;
