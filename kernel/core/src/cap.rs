@@ -1,0 +1,151 @@
+//! Capabilities: 16 bytes in a protection domain's table, and the one way from a slot to an object.
+
+use core::cell::Cell;
+
+use ecusson_abi::{Error, Kind, Rights};
+
+use crate::kernel::Kernel;
+use crate::name::{Frame, Object, Ref};
+use crate::store::{Store, Tag};
+use crate::thread::Thread;
+
+/// A capability: who, what kind, with which rights, of which epoch. All zero is none.
+///
+/// `word`: bits 0..8 kind, 8..16 rights, 16..64 the object's physical address in units of 128 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
+pub struct Capability {
+    /// Name, kind and rights.
+    pub word: u64,
+    /// Epoch the object must have.
+    pub epoch: u64,
+}
+
+/// A slot of a capability table.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct CapabilityCell {
+    word: Cell<u64>,
+    epoch: Cell<u64>,
+}
+
+impl CapabilityCell {
+    /// What is in the slot.
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self) -> Capability {
+        Capability { word: self.word.get(), epoch: self.epoch.get() }
+    }
+
+    /// Replaces what is in the slot.
+    pub fn set(&self, capability: Capability) {
+        self.word.set(capability.word);
+        self.epoch.set(capability.epoch);
+    }
+}
+
+impl Capability {
+    /// No capability.
+    pub const NONE: Self = Self { word: 0, epoch: 0 };
+
+    /// A capability to a living object.
+    #[must_use]
+    pub fn new<T: Object>(name: Ref<T>, epoch: u64, rights: Rights) -> Self {
+        let word = name.address() >> 7 << 16 | u64::from(rights.0) << 8 | T::KIND as u64;
+        Self { word, epoch }
+    }
+
+    /// Whether the slot is empty.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.word == 0
+    }
+
+    /// Kind of the object it was made for.
+    #[must_use]
+    pub fn kind(self) -> Option<Kind> {
+        Kind::from_code(self.word & 0xFF)
+    }
+
+    /// Rights.
+    #[must_use]
+    pub const fn rights(self) -> Rights {
+        Rights((self.word >> 8) as u8)
+    }
+
+    /// The same capability with no more than the mask's rights.
+    #[must_use]
+    pub const fn masked(self, mask: Rights) -> Self {
+        Self { word: self.word & !0xFF00 | (self.rights().and(mask).0 as u64) << 8, epoch: self.epoch }
+    }
+
+    /// Whether kind and rights are these: one mask and one comparison.
+    #[must_use]
+    #[inline(always)]
+    pub fn permits(self, kind: Kind, rights: Rights) -> bool {
+        let mask = u32::from(rights.0) << 8 | 0xFF;
+        self.word as u32 & mask == u32::from(rights.0) << 8 | kind as u32
+    }
+
+    /// The name, if it is of that kind.
+    #[must_use]
+    #[inline(always)]
+    pub fn name<T: Object>(self) -> Option<Ref<T>> {
+        Ref::new(self.word >> 16 << 7)
+    }
+}
+
+impl<S: Store> Kernel<S> {
+    /// The object a capability names, if it still lives. The frame's tag comes first: a page that has become something else
+    /// may hold any bytes where the epoch would be.
+    #[inline(always)]
+    pub fn live<T: Object>(&self, capability: Capability) -> Option<Ref<T>> {
+        let name = capability.name::<T>()?;
+        let is_object = self.store.frame(name.frame()).is(T::TAG);
+        if is_object && T::of(&self.store, name).header().epoch.get() == capability.epoch { Some(name) } else { None }
+    }
+
+    /// The capability in a slot of a thread's table.
+    #[inline(always)]
+    pub fn capability(&self, thread: &Thread, slot: u64) -> Option<Capability> {
+        if slot < thread.slots.get() { Some(self.store.slot(thread.table.get(), slot).get()) } else { None }
+    }
+
+    /// From a slot to an object: presence, kind, right, liveness, in this order.
+    ///
+    /// # Errors
+    /// `BadCap`, `BadType`, `NoRight`, `Dead`.
+    pub fn lookup<T: Object>(&self, thread: &Thread, slot: u64, rights: Rights) -> Result<Ref<T>, Error> {
+        let capability = self.capability(thread, slot).filter(|c| !c.is_none()).ok_or(Error::BadCap)?;
+        if !capability.permits(T::KIND, Rights::NONE) {
+            return Err(Error::BadType);
+        }
+        if !capability.permits(T::KIND, rights) {
+            return Err(Error::NoRight);
+        }
+        self.live::<T>(capability).ok_or(Error::Dead)
+    }
+
+    /// An empty slot of a thread's own table.
+    ///
+    /// # Errors
+    /// `BadCap` beyond the table, `Occupied`.
+    pub fn empty_slot(&self, thread: &Thread, slot: u64) -> Result<&CapabilityCell, Error> {
+        if slot >= thread.slots.get() {
+            return Err(Error::BadCap);
+        }
+        let cell = self.store.slot(thread.table.get(), slot);
+        if cell.get().is_none() { Ok(cell) } else { Err(Error::Occupied) }
+    }
+
+    /// Whether the object of a capability of any kind still lives. Epochs are unique over all kinds.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_live(&self, capability: Capability) -> bool {
+        let address = capability.word >> 16 << 7;
+        let tag = self.store.frame(Frame::of_address(address)).tag_owner.get() as u8;
+        let is_object = (Tag::Small as u8..=Tag::Domain as u8).contains(&tag);
+        is_object && self.store.header(address).epoch.get() == capability.epoch && capability.epoch != 0
+    }
+}

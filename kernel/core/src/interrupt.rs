@@ -1,0 +1,146 @@
+//! Interrupts of devices, delivered as signals.
+
+use core::cell::Cell;
+
+use ecusson_abi::{Error, Kind, Rights, Words, ops, platform};
+
+use crate::cap::CapabilityCell;
+use crate::kernel::{Failure, Kernel, Outcome};
+use crate::name::{Header, Object, Ref};
+use crate::notification::Notification;
+use crate::percpu::{Effect, FIRST_VECTOR, VECTORS};
+use crate::store::{Store, Tag};
+use crate::thread::Thread;
+
+/// One interrupt line or message.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct Interrupt {
+    /// Epoch.
+    pub header: Header,
+    /// Global system interrupt, or [`platform::MSI`].
+    pub line: Cell<u64>,
+    /// [`platform::LEVEL`], [`platform::ACTIVE_LOW`].
+    pub flags: Cell<u64>,
+    /// What it signals.
+    pub notification: CapabilityCell,
+    /// The signal.
+    pub bits: Cell<u64>,
+    /// Core it arrives at.
+    pub core: Cell<u8>,
+    /// Its vector there.
+    pub vector: Cell<u8>,
+}
+
+impl Object for Interrupt {
+    const KIND: Kind = Kind::Interrupt;
+    const TAG: Tag = Tag::Small;
+    #[inline(always)]
+    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
+        store.interrupt(name)
+    }
+    #[inline(always)]
+    fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
+impl Interrupt {
+    fn is_message(&self) -> bool {
+        self.line.get() == platform::MSI
+    }
+    fn is_level(&self) -> bool {
+        self.flags.get() & platform::LEVEL != 0
+    }
+}
+
+impl<S: Store> Kernel<S> {
+    /// `Interrupt.bind` and `ack`.
+    pub(crate) fn interrupt_operation(
+        &self, actor: Ref<Thread>, name: Ref<Interrupt>, rights: Rights, words: &Words,
+    ) -> Result<Outcome, Failure> {
+        Failure::require(rights, Rights::MANAGE)?;
+        match words[0] {
+            ops::interrupt::BIND => self.bind_interrupt(actor, name, words),
+            ops::interrupt::ACK => {
+                let interrupt = self.store.interrupt(name);
+                if !interrupt.is_message() && interrupt.is_level() {
+                    self.effect(Effect::UnmaskLine { line: interrupt.line.get() as u32 });
+                }
+                Ok(Outcome::Done(0))
+            }
+            _ => Err(Failure::BAD_OPERATION),
+        }
+    }
+
+    fn bind_interrupt(&self, actor: Ref<Thread>, name: Ref<Interrupt>, words: &Words) -> Result<Outcome, Failure> {
+        let caller = self.store.thread(actor);
+        self.lookup::<Notification>(caller, words[1], Rights::BIND).map_err(|error| Failure::at(error, 1))?;
+        let capability = self.capability(caller, words[1]).ok_or(Failure::at(Error::BadCap, 1))?;
+        if words[2] > 63 {
+            return Err(Failure::at(Error::BadArg, 2));
+        }
+        let interrupt = self.store.interrupt(name);
+        if !interrupt.notification.get().is_none() && self.is_live(interrupt.notification.get()) {
+            return Err(Failure::at(Error::Occupied, 0));
+        }
+        // Nothing may fail from here on.
+        interrupt.notification.set(capability);
+        interrupt.bits.set(1 << words[2]);
+        let (core, vector) = (interrupt.core.get(), interrupt.vector.get());
+        if interrupt.is_message() {
+            // Intel SDM vol. 3, 11.11: fixed delivery, physical destination, edge.
+            let address = 0xFEE0_0000 | u64::from(self.core(core).apic_id.get() & 0xFF) << 12;
+            return Ok(Outcome::Words(u64::from(vector), [0, address, 0, 0, 0, 0]));
+        }
+        self.effect(Effect::RouteLine {
+            line: interrupt.line.get() as u32,
+            vector,
+            core,
+            flags: interrupt.flags.get(),
+        });
+        Ok(Outcome::Words(0, [0; 6]))
+    }
+
+    /// A device's interrupt arrived at the core of this entry. A level-triggered line stays masked until `ack`.
+    /// Vectors that nobody owns are spurious and ignored.
+    pub fn interrupt(&self, vector: u8) {
+        let core = self.core(self.here.get());
+        let index = usize::from(vector.wrapping_sub(FIRST_VECTOR));
+        if let Some(name) = core.vectors.get(index).and_then(Cell::get) {
+            let interrupt = self.store.interrupt(name);
+            if !interrupt.is_message() && interrupt.is_level() {
+                self.effect(Effect::MaskLine { line: interrupt.line.get() as u32 });
+            }
+            if let Some(notification) = self.live::<Notification>(interrupt.notification.get()) {
+                self.signal(notification, interrupt.bits.get());
+            }
+        }
+        self.schedule();
+    }
+
+    /// A free vector of a core.
+    pub(crate) fn free_vector(&self, core: u8) -> Option<u8> {
+        let index = self.core(core).vectors.iter().take(VECTORS).position(|owner| owner.get().is_none())?;
+        u8::try_from(index + usize::from(FIRST_VECTOR)).ok()
+    }
+
+    /// Whether somebody owns a line.
+    pub(crate) fn is_line_owned(&self, line: u64) -> bool {
+        let cores = self.cores.iter().take(self.core_count());
+        let mut owners = cores.flat_map(|core| core.vectors.iter().filter_map(Cell::get));
+        owners.any(|owner| self.store.interrupt(owner).line.get() == line)
+    }
+
+    /// Masks a line and frees its vector.
+    pub(crate) fn unlink_interrupt(&self, name: Ref<Interrupt>) {
+        let interrupt = self.store.interrupt(name);
+        if !interrupt.is_message() {
+            self.effect(Effect::MaskLine { line: interrupt.line.get() as u32 });
+        }
+        let index = usize::from(interrupt.vector.get().wrapping_sub(FIRST_VECTOR));
+        if let Some(owner) = self.core(interrupt.core.get()).vectors.get(index) {
+            owner.set(None);
+        }
+    }
+}
