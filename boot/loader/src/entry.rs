@@ -1,7 +1,7 @@
 //! The first instructions: both entry points in 32-bit protected mode, the image's two headers, the switch to long mode.
 //!
 //! A multiboot2 boot loader (Multiboot2 2.0, 3.1 and 3.3) enters at `multiboot2_start` with its magic number in EAX and the
-//! information's address in EBX; PVH (Xen `docs/misc/pvh`) at `pvh_start` with the start information's address in EBX. Both end
+//! information's address in EBX; it may load us elsewhere than linked. PVH (Xen `docs/misc/pvh`) enters at `pvh_start` with the start information's address in EBX. Both end
 //! in `loader_main(magic, address)` of `main.rs`, in long mode, with the lowest 4 GiB mapped at their physical addresses.
 
 use core::arch::global_asm;
@@ -24,6 +24,10 @@ multiboot2_header:
     .short 6                            // modules aligned to pages
     .short 0
     .long 8
+    .short 10                           // relocatable (Multiboot2 2.0, 3.1.13): 16 MiB to 4 GiB, whole pages, lowest
+    .short 1
+    .long 24
+    .long 0x1000000, 0xffffffff, 4096, 1
     .short 0                            // end
     .short 0
     .long 8
@@ -39,11 +43,50 @@ multiboot2_header_end:
 
     .section .boot.text, "ax"
     .code32
+    .global multiboot2_start
+multiboot2_start:
+    cli
+    cld
+    cmp eax, 0x36d76289
+    jne linked                          // somebody else: loader_main will say so
+    // Where are we? The only memory known is the information: its first word, saved meanwhile, is a stack of one word.
+    mov ecx, [ebx]
+    lea esp, [ebx + 4]
+    call where_we_are
+where_we_are:
+    pop edx
+    mov [ebx], ecx
+    sub edx, offset where_we_are                  // how far from the address that the loader is linked at
+    jz linked
+
+    // Far: the boot loader chose the place. Rescue the information into the loaded copy's stack, then move the loader (not
+    // the payload) to its address and clear its bss there. The lowest place asked for is far enough to overlap nothing.
+    mov ebp, eax
+    cmp ecx, 256 * 1024
+    ja 2f
+    mov esi, ebx
+    lea edi, [edx + boot_stack]
+    mov ebx, edi
+    rep movsb
+2:  mov edi, offset loader_start
+    lea esi, [edx + loader_start]
+    mov ecx, offset loader_bss_start
+    sub ecx, edi
+    rep movsb
+    mov ecx, offset loader_end
+    sub ecx, edi
+    xor eax, eax
+    rep stosb
+    mov ecx, offset PAYLOAD_LOCATION
+    add [ecx + 8], edx                  // PayloadLocation::phys
+    mov eax, ebp
+    mov ecx, offset linked
+    jmp ecx
+
     .global pvh_start
 pvh_start:
     mov eax, 0x336ec578
-    .global multiboot2_start
-multiboot2_start:
+linked:
     cli
     cld
     mov esp, offset boot_stack_end
@@ -146,6 +189,8 @@ long_start:
     mov esp, offset boot_stack_end      // clears the upper half
     mov edi, edi                        // and so do these
     mov esi, esi
+    push 2
+    popfq
     xor ebp, ebp
     call loader_main
     ud2

@@ -18,7 +18,7 @@ use ecusson_loader::{acpi, command_line, memory_map, multiboot2, pvh};
 use crate::machine::{Cpu, Identity, LEAVE, halt, leave, loader_range, set_control_registers, zero};
 use crate::serial::Serial;
 
-/// Where the payload lies; `boot/image` patches the file.
+/// Where the payload lies; `boot/image` patches the file, and `entry.rs` corrects it when a boot loader loaded us elsewhere.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".payload_location")]
 static PAYLOAD_LOCATION: PayloadLocation = PayloadLocation {
@@ -117,7 +117,8 @@ fn bsp_index(info: &BootInfo, apic_id: u32) -> Option<u32> {
 
 /// Where the payload was loaded.
 fn payload_range() -> Result<PhysRange, Fault> {
-    // SAFETY: a valid static; volatile, because its value is another one in the file than at compile time.
+    // SAFETY: a valid static; volatile, because it is another one in the file than at compile time, and the entry code adds
+    // to `phys` how far from its link address the payload was loaded.
     let location = unsafe { (&raw const PAYLOAD_LOCATION).read_volatile() };
     if location.magic != PAYLOAD_LOCATION_MAGIC || location.bytes == 0 {
         return Err(NO_PAYLOAD);
