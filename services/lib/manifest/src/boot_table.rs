@@ -163,8 +163,7 @@ impl<'a> BootTable<'a> {
     /// [`DecodeError`] when these are not the bytes that `boot/image` wrote.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let body = strip_header(bytes, MAGIC)?;
-        let (header, entries): (Header<'a>, _) =
-            postcard::take_from_bytes(body).map_err(|_| DecodeError::Malformed)?;
+        let (header, entries): (Header<'a>, _) = postcard::take_from_bytes(body).map_err(|_| DecodeError::Malformed)?;
         let table = Self { header, entries };
         if table.entries().count() == usize::from(header.entries) {
             Ok(table)
@@ -219,7 +218,8 @@ impl<'a> BootTable<'a> {
     /// The entry of the shared region with this name.
     #[must_use]
     pub fn region(&self, wanted: &str) -> Option<Entry<'a>> {
-        self.entries().find(|entry| matches!(entry, Entry::Region { name, .. } if *name == wanted))
+        self.entries()
+            .find(|entry| matches!(entry, Entry::Region { name, .. } if *name == wanted))
     }
 
     /// Name of the client behind a label that came with a call.
@@ -241,7 +241,10 @@ pub fn encode(header: &Header<'_>, entries: &[Entry<'_>]) -> Result<alloc::vec::
     let count = u16::try_from(entries.len()).map_err(|_| TooManyEntries)?;
     let mut bytes = alloc::vec::Vec::from(*MAGIC);
     bytes.extend(crate::VERSION.to_le_bytes());
-    let header = Header { entries: count, ..*header };
+    let header = Header {
+        entries: count,
+        ..*header
+    };
     // Writing to a vector fails only where the allocator does, and then it does not return.
     bytes = postcard::to_extend(&header, bytes).map_err(|_| TooManyEntries)?;
     for entry in entries {

@@ -1,0 +1,280 @@
+//! From a checked manifest to the composition: every capability of every process with slot, rights and target. Programs and boot
+//! tables are filled in by `bundle`.
+//!
+//! Key function: [`outline`]. Called by `check`.
+
+use ecusson_abi::Rights;
+use ecusson_manifest::boot_table::label;
+use ecusson_manifest::composition::{
+    Capability, Composition, Dma, Extent, Machine, Notification, Portal, Process, Program, SharedRegion, Target, Thread,
+};
+use ecusson_manifest::layout::{self, PAGE_BYTES, slots as fixed};
+
+use crate::check::resolve::Resolved;
+use crate::manifest::{self, Access, Manifest};
+use crate::slots::ProcessSlots;
+
+/// Rights of a table's capabilities. None of them can be granted on: edges are the manifest's to draw.
+mod rights {
+    use super::Rights;
+    pub(super) const OWN: u8 = Rights::MANAGE.with(Rights::READ).0;
+    pub(super) const CALL: u8 = Rights::CALL.0;
+    pub(super) const SIGNAL: u8 = Rights::SIGNAL.0;
+    pub(super) const NOTIFICATION: u8 = Rights::SIGNAL.with(Rights::BIND).0;
+    pub(super) const MANAGE: u8 = Rights::MANAGE.0;
+    pub(super) const READ: u8 = Rights::READ.0;
+    pub(super) const READ_WRITE: u8 = Rights::READ.with(Rights::WRITE).0;
+    /// The owner may share slices of it, with clients it got capabilities from.
+    pub(super) const QUOTA: u8 = Rights::MANAGE.with(Rights::READ).with(Rights::GRANT).0;
+}
+
+/// Weight of a thread of the fair band that does not say otherwise.
+const DEFAULT_WEIGHT: u32 = 256;
+
+/// The composition without programs. The manifest has passed all checks: names are resolved, slots assigned.
+pub(crate) fn outline(manifest: &Manifest, resolved: &Resolved, slots: &[ProcessSlots]) -> Composition {
+    let clients = resolved.client_numbers();
+    let machine = Machine {
+        memory_mib: manifest.machine.memory_mib.value,
+        cores: manifest.machine.cores.value,
+        dma: manifest.machine.dma.as_ref().map_or(Dma::None, |dma| dma.value),
+    };
+    let region = |region: &manifest::Region| SharedRegion {
+        name: region.name.value.clone(),
+        pages: region.pages.value,
+        dma: region.dma.value,
+    };
+    let processes = manifest.processes.iter().zip(slots).enumerate();
+    let processes = processes.map(|(index, (process, slots))| {
+        let capabilities = capabilities(manifest, resolved, &clients, index, slots);
+        outline_process(process, resolved, index, slots, capabilities)
+    });
+    Composition {
+        machine,
+        regions: manifest.regions.iter().map(region).collect(),
+        processes: processes.collect(),
+    }
+}
+
+fn outline_process(
+    process: &manifest::Process,
+    resolved: &Resolved,
+    index: usize,
+    slots: &ProcessSlots,
+    capabilities: Vec<Capability>,
+) -> Process {
+    let names = &resolved.processes[index];
+    let threads = process.threads.iter().enumerate().map(|(number, thread)| Thread {
+        name: thread.name.value.clone(),
+        stack_pages: thread.stack_pages.value,
+        core: thread.core.value,
+        priority: thread.priority.value,
+        weight: thread.weight.as_ref().map_or(DEFAULT_WEIGHT, |weight| weight.value),
+        budget_us: thread.budget_us.value,
+        period_us: thread.period_us.value,
+        fpu: thread.fpu.value,
+        notification: names
+            .notification_threads
+            .iter()
+            .position(|bound| *bound == number)
+            .map(narrow),
+    });
+    let portals = process
+        .portals
+        .iter()
+        .zip(&names.portal_threads)
+        .map(|(portal, thread)| Portal {
+            name: portal.name.value.clone(),
+            mode: portal.mode.value,
+            thread: narrow(*thread),
+        });
+    let notifications = process.notifications.iter().map(|own| Notification {
+        name: own.name.value.clone(),
+    });
+    Process {
+        name: process.name.value.clone(),
+        program: Program {
+            binary: process.binary.value.clone(),
+            entry: 0,
+            segments: Vec::new(),
+        },
+        boot_table: Extent { offset: 0, bytes: 0 },
+        table_pages: u8::try_from(u64::from(process.capability_slots.value) / ecusson_abi::SLOTS_PER_PAGE)
+            .unwrap_or(u8::MAX),
+        threads: threads.collect(),
+        portals: portals.collect(),
+        notifications: notifications.collect(),
+        memory_pages: process.memory_pages.value,
+        restart: process.restart,
+        capabilities,
+        receive_first: slots.receive_first,
+        receive_count: process.receive_slots.value,
+    }
+}
+
+/// An index within a list that came through `u16` slots or that the checks kept small.
+fn narrow(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+fn capabilities(
+    manifest: &Manifest,
+    resolved: &Resolved,
+    clients: &[Vec<u16>],
+    index: usize,
+    slots: &ProcessSlots,
+) -> Vec<Capability> {
+    let process = &manifest.processes[index];
+    let names = &resolved.processes[index];
+    let mut all = fixed_capabilities(process, index);
+    let mut put = |slot: u16, rights: u8, target: Target| all.push(Capability { slot, rights, target });
+    for (number, slot) in slots.calls.iter().enumerate() {
+        let Some((server, portal)) = names.calls[number] else {
+            continue;
+        };
+        let label = label(narrow(portal), clients[index][number]);
+        put(
+            *slot,
+            rights::CALL,
+            Target::Portal {
+                process: narrow(server),
+                portal: narrow(portal),
+                label,
+            },
+        );
+    }
+    for (number, slot) in slots.notifications.iter().enumerate() {
+        put(
+            *slot,
+            rights::NOTIFICATION,
+            Target::Notification {
+                notification: narrow(number),
+            },
+        );
+    }
+    for ((signal, target), slot) in process.signals.iter().zip(&names.signals).zip(&slots.signals) {
+        let Some((owner, notification)) = *target else { continue };
+        let bit = u8::try_from(signal.bit.value).unwrap_or(u8::MAX);
+        put(
+            *slot,
+            rights::SIGNAL,
+            Target::Signal {
+                process: narrow(owner),
+                notification: narrow(notification),
+                bit,
+            },
+        );
+    }
+    let core = process.threads.first().map_or(0, |thread| thread.core.value);
+    for (interrupt, slot) in process.interrupts.iter().zip(&slots.interrupts) {
+        put(
+            *slot,
+            rights::MANAGE,
+            Target::Interrupt {
+                line: interrupt.line.value,
+                core,
+            },
+        );
+    }
+    for (ports, slot) in process.ports.iter().zip(&slots.ports) {
+        let count = u16::try_from(ports.count.value).unwrap_or(u16::MAX);
+        put(
+            *slot,
+            Rights::NONE.0,
+            Target::Ports {
+                first: ports.first.value,
+                count,
+            },
+        );
+    }
+    if let (Some(platform), Some(slot)) = (&process.platform, slots.platform) {
+        put(slot, platform.rights.value, Target::Platform);
+    }
+    if let Some(slot) = slots.dma {
+        put(slot, rights::MANAGE, Target::DmaSpace);
+    }
+    all.extend(mapped(manifest, process, names, slots));
+    all.sort_by_key(|capability| capability.slot);
+    all
+}
+
+fn fixed_capabilities(process: &manifest::Process, index: usize) -> Vec<Capability> {
+    let label = index as u64 + 1;
+    let mut all = vec![
+        Capability {
+            slot: fixed::SPACE,
+            rights: rights::OWN,
+            target: Target::OwnSpace,
+        },
+        Capability {
+            slot: fixed::SUPERVISOR,
+            rights: rights::CALL,
+            target: Target::Supervisor { label },
+        },
+    ];
+    if process.memory_pages.value > 0 {
+        all.push(Capability {
+            slot: fixed::MEMORY,
+            rights: rights::QUOTA,
+            target: Target::OwnMemory,
+        });
+    }
+    if process.manage_self.value {
+        let target = Target::OwnProtectionDomain;
+        all.push(Capability {
+            slot: fixed::PROTECTION_DOMAIN,
+            rights: rights::OWN,
+            target,
+        });
+    }
+    all
+}
+
+/// Shared regions, then device memory, one after the other from [`layout::REGIONS_BASE`].
+fn mapped(
+    manifest: &Manifest,
+    process: &manifest::Process,
+    names: &crate::check::resolve::ResolvedProcess,
+    slots: &ProcessSlots,
+) -> Vec<Capability> {
+    let mut next = layout::REGIONS_BASE;
+    let mut place = |pages: u32| {
+        let address = next;
+        // One page at least stays unmapped behind each.
+        let bytes = (u64::from(pages) + 1) * PAGE_BYTES;
+        next = next.saturating_add(bytes.next_multiple_of(layout::REGION_ALIGN_BYTES));
+        address
+    };
+    let mut all = Vec::new();
+    for ((map, region), slot) in process.maps.iter().zip(&names.maps).zip(&slots.maps) {
+        let Some(region) = *region else { continue };
+        let rights = match map.access.value {
+            Access::ReadOnly => rights::READ,
+            Access::ReadWrite => rights::READ_WRITE,
+        };
+        let address = place(manifest.regions[region].pages.value);
+        all.push(Capability {
+            slot: *slot,
+            rights,
+            target: Target::SharedRegion {
+                region: narrow(region),
+                address,
+            },
+        });
+    }
+    for (mmio, slot) in process.mmio.iter().zip(&slots.mmio) {
+        let pages = mmio.pages.value;
+        let first_page = mmio.address.value / PAGE_BYTES;
+        let target = Target::Mmio {
+            first_page,
+            pages,
+            address: place(pages),
+        };
+        all.push(Capability {
+            slot: *slot,
+            rights: rights::READ_WRITE,
+            target,
+        });
+    }
+    all
+}
