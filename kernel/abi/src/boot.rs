@@ -12,6 +12,8 @@ use core::mem::{offset_of, size_of};
 mod check;
 mod empty;
 mod payload;
+#[cfg(test)]
+mod tests;
 
 pub use check::BootInfoError;
 pub use payload::{

@@ -78,6 +78,10 @@ pub mod root_slots {
     pub const TIME_PAGE: u64 = 9;
     /// Notification bound to root's first thread.
     pub const NOTIFICATION: u64 = 10;
+    /// First of the Regions of root's own image, in the order of its segments; at most [`SEGMENT_COUNT`].
+    pub const SEGMENTS: u64 = 16;
+    /// Segments root's image may have.
+    pub const SEGMENT_COUNT: u64 = 8;
     /// First of the Memory capabilities, one for each free range, largest first.
     pub const MEMORY: u64 = 32;
     /// Slots the kernel may use for Memory capabilities, from [`MEMORY`].

@@ -132,11 +132,10 @@ impl<S: Store> Kernel<S> {
     }
 
     fn start_root(&self, put: &Placer<'_, S>, boot: &Boot<'_>, name: Ref<Thread>, space: Ref<Space>) -> Option<()> {
-        for segment in boot.segments {
-            let region = self.take_small::<Region>(put.memory)?;
-            let epoch = self.next_epoch(Region::KIND);
+        let slots = root_slots::SEGMENTS..root_slots::SEGMENTS + root_slots::SEGMENT_COUNT;
+        for (segment, slot) in boot.segments.iter().zip(slots) {
+            let region = put.new_object::<Region>(slot, Rights::ALL)?;
             let object = self.store.region(region);
-            object.header.epoch.set(epoch);
             object.set_run(segment.run.0, segment.run.1, segment.rights);
             object.scrubbed.set(segment.run.1);
             self.attach_now(region, space, segment.virtual_page, segment.rights)?;

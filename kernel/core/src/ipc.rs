@@ -173,10 +173,23 @@ impl<S: Store> Kernel<S> {
         let Some(server_name) = caller.callee.take() else { return };
         let server = self.store.thread(server_name);
         server.caller.set(None);
-        server.depth.set(0);
+        self.renumber(server_name);
         caller.set_state(State::Held);
         if caller.sched_context.get().is_none() {
             self.take_back(caller_name, server_name);
+        }
+    }
+
+    /// Counts the depths of a chain anew, from a thread that serves nobody any more.
+    fn renumber(&self, first: Ref<Thread>) {
+        let mut name = first;
+        for depth in 0..MAX_CALL_DEPTH {
+            let thread = self.store.thread(name);
+            thread.depth.set(depth);
+            match thread.callee.get() {
+                Some(next) if thread.state() == State::Called => name = next,
+                _ => return,
+            }
         }
     }
 

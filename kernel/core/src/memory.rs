@@ -180,7 +180,7 @@ impl<S: Store> Kernel<S> {
     /// A run from the upper end that leaves room for a small object.
     fn run_beside_object(&self, name: Ref<Memory>, pages: u64, alignment_log2: u64) -> Result<u64, Failure> {
         let memory = self.store.memory(name);
-        if pages == 0 {
+        if pages == 0 || pages > crate::region::MAX_REGION_PAGES {
             return Err(Failure::at(Error::BadArg, 1));
         }
         self.afford(name, 0, SmallObjects::One)?;

@@ -284,8 +284,11 @@ impl<S: Store> Kernel<S> {
             State::Running => {
                 thread.sched_context.set(thread.own_sched_context.get());
                 self.renew_priority(thread);
-                self.send_ipi(thread.core());
                 self.core(thread.core()).reschedule.set(true);
+                self.send_ipi(thread.core());
+                if thread.sched_context.get().is_none() {
+                    thread.set_state(State::Held);
+                }
             }
             _ => {}
         }

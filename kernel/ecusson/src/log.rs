@@ -1,0 +1,24 @@
+//! Lines for people on the console, trace frames for tools, and the panic handler.
+
+use core::fmt;
+use core::panic::PanicInfo;
+
+use ecusson_x86::{power, serial, smp};
+
+/// Writes one line to the console: what happened, on which core.
+pub(crate) fn line(message: fmt::Arguments<'_>) {
+    serial::line(message);
+}
+
+/// A broken invariant of the kernel: says where, stops every core, and does what the command line wants then.
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    smp::stop_others();
+    match info.location() {
+        Some(place) => {
+            serial::emergency_line(format_args!("kernel panic at {}:{}: {}", place.file(), place.line(), info.message()));
+        }
+        None => serial::emergency_line(format_args!("kernel panic: {}", info.message())),
+    }
+    power::after_panic()
+}

@@ -1,0 +1,41 @@
+//! The kernel: wires the core, which decides, to the machine, which does.
+//!
+//! `x86::boot` comes here from the loader; `main` sets up the machine, has the core make the first objects, starts the other
+//! cores and leaves for root. From then on the kernel is entered through [`fast`] and [`trap`] only.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+mod fast;
+mod init;
+mod log;
+mod trap;
+
+use ecusson_x86::{BootInfo, entry, smp};
+
+ecusson_x86::bind_kernel!(
+    main: crate::main,
+    core_main: crate::core_main,
+    call: fast::call,
+    reply_wait: fast::reply_wait,
+    signal: fast::signal,
+    invoke: fast::invoke,
+    system_call: trap::system_call,
+    trap: trap::trap,
+);
+
+/// The booting core: called once, with interrupts off, on its kernel stack.
+fn main(info: &'static BootInfo) -> ! {
+    if let Err(error) = init::start(info) {
+        log::line(format_args!("{error}"));
+        smp::halt();
+    }
+    smp::release();
+    core_main()
+}
+
+/// Every core, once all is set up: chooses its first thread and leaves the kernel.
+fn core_main() -> ! {
+    trap::enter_first();
+    entry::exit()
+}

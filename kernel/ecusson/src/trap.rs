@@ -1,0 +1,151 @@
+//! Every way into the kernel but the fast paths: one function from the entry to the core's handler, one way back.
+//!
+//! An entry takes the lock, tells the core time and place, has it handle what happened, carries out what the core asks of
+//! the machine, makes the processor ready for who runs next, and releases the lock. What must happen without the lock comes
+//! last: interrupts to other cores, and waiting for their answers.
+
+use ecusson_core::percpu::Effect;
+use ecusson_core::thread::{Fault, Thread};
+use ecusson_core::{Ref, Store};
+use ecusson_x86::io_apic::{self, Mask, Trigger};
+use ecusson_x86::lock::{Guard, KERNEL};
+use ecusson_x86::percpu::here;
+use ecusson_x86::{apic, clock, power, serial, switch, tlb};
+
+use crate::log;
+
+/// Vectors of exceptions lie below.
+const FIRST_INTERRUPT: u64 = 32;
+/// The old interrupt controllers' vectors, masked: whatever arrives there is spurious.
+const LAST_OLD_VECTOR: u64 = 0x2F;
+const PAGE_FAULT: u64 = 14;
+
+/// The slow path of a system call, whose registers are in the current thread's context.
+pub(crate) fn system_call() {
+    enter(|kernel| kernel.syscall());
+}
+
+/// An exception of user mode, or an interrupt of user mode or the idle loop.
+pub(crate) fn trap(vector: u64, code: u64) {
+    match u8::try_from(vector).unwrap_or(u8::MAX) {
+        _ if vector < FIRST_INTERRUPT => exception(vector, code),
+        apic::SPURIOUS_VECTOR => {}
+        apic::FLUSH_VECTOR => {
+            tlb::serve();
+            apic::end_of_interrupt();
+        }
+        apic::TIMER_VECTOR => {
+            apic::end_of_interrupt();
+            apic::timer_fired();
+            enter(|kernel| {
+                kernel.timer();
+                kernel.schedule();
+            });
+        }
+        apic::RESCHEDULE_VECTOR => {
+            apic::end_of_interrupt();
+            enter(|kernel| {
+                // Whoever lost ports on another core's order loses them here.
+                switch::reload_ports(kernel);
+                kernel.schedule();
+            });
+        }
+        apic::ERROR_VECTOR => {
+            let errors = apic::take_errors();
+            apic::end_of_interrupt();
+            log::line(format_args!("local APIC error {errors:#x}"));
+        }
+        _ if vector <= LAST_OLD_VECTOR => {}
+        device => {
+            // Ended at once: a level-triggered line is masked by the core until its driver acknowledges it, below.
+            enter(|kernel| {
+                kernel.interrupt(device);
+            });
+            apic::end_of_interrupt();
+        }
+    }
+}
+
+fn exception(vector: u64, code: u64) {
+    let address = if vector == PAGE_FAULT { ecusson_x86::percpu::fault_address() } else { 0 };
+    enter(|kernel| kernel.fault(Fault { vector, code, address }));
+}
+
+/// The first entry of a core: there is no thread yet whose registers were saved.
+pub(crate) fn enter_first() {
+    enter(|kernel| kernel.schedule());
+}
+
+/// One entry into the core, with all that belongs to it.
+#[inline(always)]
+fn enter(handle: impl FnOnce(&Guard<'_>)) {
+    let kernel = KERNEL.lock();
+    kernel.enter(here().index(), clock::now());
+    handle(&kernel);
+    let core = kernel.this_core();
+    if let Some(effect) = core.effect.take() {
+        carry_out(&kernel, effect);
+    }
+    switch::to_current(&kernel);
+    apic::arm(kernel.next_timer());
+    let interrupts = core.ipi_mask.take();
+    let flushes = if core.flush_requested.take() { tlb::pending(&kernel) } else { 0 };
+    if interrupts | flushes != 0 {
+        reach_others(kernel, interrupts, flushes);
+    }
+}
+
+/// Releases the lock and tells other cores.
+#[cold]
+fn reach_others(kernel: Guard<'_>, interrupts: u64, flushes: u64) {
+    drop(kernel);
+    tlb::interrupt(interrupts);
+    if flushes != 0 {
+        tlb::wait(flushes);
+    }
+}
+
+/// What the core asks of the machine.
+#[cold]
+fn carry_out(kernel: &Guard<'_>, effect: Effect) {
+    match effect {
+        Effect::RouteLine { line, vector, core, flags } => {
+            let trigger = Trigger::from_flags(flags);
+            if !io_apic::route(line, vector, kernel.core(core).apic_id.get(), trigger) {
+                log::line(format_args!("no I/O APIC has line {line}"));
+            }
+        }
+        Effect::MaskLine { line } => io_apic::set_mask(line, Mask::Masked),
+        Effect::UnmaskLine { line } => io_apic::set_mask(line, Mask::Open),
+        Effect::Reset => power::reset(),
+        Effect::PowerOff => {
+            power::off();
+            log::line(format_args!("this machine has no power-off by ACPI"));
+        }
+        Effect::Unhandled(name) => report_unhandled(kernel, name),
+        Effect::Log(words, count) => user_log(words, count),
+        Effect::PortsChanged => switch::reload_ports(kernel),
+    }
+}
+
+fn report_unhandled(kernel: &Guard<'_>, name: Ref<Thread>) {
+    let thread = kernel.store.thread(name);
+    let (fault, context) = (thread.fault.get(), &thread.context);
+    log::line(format_args!(
+        "thread {name:?} ended by exception {}: rip {:#x} rsp {:#x} code {:#x} address {:#x}",
+        fault.vector,
+        context.rip.get(),
+        context.rsp.get(),
+        fault.code,
+        fault.address
+    ));
+    defmt::warn!("thread {=u64:x} ended by exception {=u64}", name.address(), fault.vector);
+}
+
+fn user_log(words: [u64; 5], count: u8) {
+    let mut bytes = [0; 40];
+    for (to, from) in bytes.iter_mut().zip(words.into_iter().flat_map(u64::to_le_bytes)) {
+        *to = from;
+    }
+    serial::user_text(bytes.get(..usize::from(count)).unwrap_or(&bytes));
+}

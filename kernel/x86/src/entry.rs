@@ -1,0 +1,548 @@
+//! Entry and exit code: system calls, interrupts, exceptions, the idle loop. Everything that runs between user mode and the
+//! first line of Rust, and back.
+//!
+//! Registers of the thread that leaves user mode go straight into its [`Context`]; the message words stay in their
+//! registers through the fast path, whose Rust functions preserve them as the C calling convention demands. The functions
+//! that this code calls are bound by [`crate::bind_kernel`] in `ecusson`.
+//!
+//! GS: in user mode GS_BASE is 0 and KERNEL_GS_BASE this core's block; every entry from ring 3 swaps them first, every exit
+//! to ring 3 last. NMI, double fault and machine check can come between the two, so they look at GS_BASE itself
+//! (`ecusson_paranoid_entry`); user mode cannot put a kernel address there, because FSGSBASE is off and segment loads
+//! give 32 bits.
+
+use core::mem::offset_of;
+
+use ecusson_core::thread::{Context, Thread, flag};
+
+/// Flags that the kernel runs with behind `SYSCALL`: all that user mode may have set is cleared.
+pub(crate) const SYSCALL_FLAG_MASK: u64 = 0x0000_0000_003F_7FD5;
+/// Flags of user mode that survive an interrupt: CF PF AF ZF SF TF DF OF AC ID.
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+const USER_FLAGS: u32 = 0x0024_0DD5;
+
+/// Bytes between two of the 256 interrupt stubs.
+const STUB_BYTES: usize = 16;
+
+/// What interrupted kernel code left on the stack: the order of pushes below.
+#[derive(Debug)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct KernelFrame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rbp: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
+    pub vector: u64,
+    pub code: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+unsafe extern "C" {
+    fn ecusson_vectors();
+    fn ecusson_syscall();
+    fn ecusson_syscall_guarded();
+    fn ecusson_exit() -> !;
+}
+
+/// Address of the stub of a vector.
+pub(crate) fn vector_address(vector: usize) -> u64 {
+    ecusson_vectors as *const () as u64 + (vector * STUB_BYTES) as u64
+}
+
+/// Points SYSCALL of this core at the entry code: the plain one, or the one that also does the border work that some
+/// processors need at every crossing.
+///
+/// # Safety
+/// This core's tables are loaded and EFER.SCE is set.
+pub(crate) unsafe fn set_up_syscall(border_work: u8) {
+    use crate::mitigations::{BARRIER_ON_ENTRY, CLEAR_BUFFERS};
+    let guarded = border_work & (CLEAR_BUFFERS | BARRIER_ON_ENTRY) != 0;
+    let entry = if guarded { ecusson_syscall_guarded as *const () } else { ecusson_syscall as *const () };
+    let selectors = u64::from(crate::descriptors::KERNEL_CODE) << 32 | u64::from(crate::descriptors::KERNEL_DATA | 3) << 48;
+    // SAFETY: by the contract; the registers exist on every 64-bit processor with SYSCALL.
+    unsafe {
+        crate::msr::write(crate::msr::STAR, selectors);
+        crate::msr::write(crate::msr::LSTAR, entry as u64);
+        crate::msr::write(crate::msr::FMASK, SYSCALL_FLAG_MASK);
+    }
+}
+
+/// Leaves the kernel: to this core's current thread, or to the idle loop. The stack is abandoned.
+pub fn exit() -> ! {
+    // SAFETY: the caller is at the end of an entry or of the start of a core and holds no lock; the code below uses this
+    // core's block only, which says whose registers to load (`switch`).
+    unsafe { ecusson_exit() }
+}
+
+/// An exception in the kernel itself: a probe of a register that does not exist goes on; everything else is a bug.
+#[cfg(target_os = "none")]
+#[unsafe(no_mangle)]
+extern "C" fn ecusson_kernel_fault(frame: &mut KernelFrame) {
+    const GENERAL_PROTECTION: u64 = 13;
+    if frame.vector == GENERAL_PROTECTION
+        && let Some(rip) = crate::msr::recovery(frame.rip)
+    {
+        frame.rip = rip;
+        return;
+    }
+    // SAFETY: reading CR2 has no effect.
+    let address = unsafe { x86::controlregs::cr2() };
+    panic!(
+        "exception {} in the kernel: rip {:#x} rsp {:#x} code {:#x} address {address:#x}",
+        frame.vector, frame.rip, frame.rsp, frame.code
+    );
+}
+
+/// NMI, double fault, machine check: on their own stacks, with GS right.
+#[cfg(target_os = "none")]
+#[unsafe(no_mangle)]
+extern "C" fn ecusson_paranoid(frame: &mut KernelFrame) {
+    match frame.vector {
+        2 => crate::machine_check::non_maskable(frame),
+        18 => crate::machine_check::machine_check(frame),
+        _ => panic!("double fault: rip {:#x} rsp {:#x}", frame.rip, frame.rsp),
+    }
+}
+
+/// Binds the functions of the kernel binary that entry code calls. Used once, in `ecusson`'s `main`, whose own code stays
+/// free of `unsafe`: the signatures are checked here.
+///
+/// * `main`: `fn(&'static BootInfo) -> !`, on the booting core;
+/// * `core_main`: `fn() -> !`, on every other core once it is set up;
+/// * `call`, `reply_wait`, `signal`, `invoke`: `fn(rdi, rsi or word 0) -> Fast`, fast paths that answer [`Fast::NO`] when the case is not theirs;
+/// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
+/// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop.
+#[macro_export]
+macro_rules! bind_kernel {
+    (main: $main:path, core_main: $core_main:path, call: $call:path, reply_wait: $reply_wait:path, signal: $signal:path,
+     invoke: $invoke:path, system_call: $system_call:path, trap: $trap:path $(,)?) => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_main(info: &'static $crate::BootInfo) -> ! {
+                $main(info)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_core_main() -> ! {
+                $core_main()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_call(slot: u64, transfer: u64) -> $crate::Fast {
+                $call(slot, transfer)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_reply_wait(deadline: u64, transfer: u64) -> $crate::Fast {
+                $reply_wait(deadline, transfer)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_signal(slot: u64, bits: u64) -> $crate::Fast {
+                $signal(slot, bits)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_invoke(slot: u64, operation: u64) -> $crate::Fast {
+                $invoke(slot, operation)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_system_call() {
+                $system_call()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_trap(vector: u64, code: u64) {
+                $trap(vector, code)
+            }
+        };
+    };
+}
+
+/// What a fast path answers, in rax and rdx.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Fast {
+    /// 0: done, it is also the status word that user mode gets; else the slow path must do it all.
+    miss: u64,
+    /// The second result word.
+    second: u64,
+}
+
+impl Fast {
+    /// Not a usual case; nothing was changed.
+    pub const NO: Self = Self { miss: 1, second: 0 };
+
+    /// Done.
+    #[must_use]
+    #[inline(always)]
+    pub const fn done(second: u64) -> Self {
+        Self { miss: 0, second }
+    }
+}
+
+/// Offset of a register in a thread.
+macro_rules! register {
+    ($name:ident) => {
+        offset_of!(Thread, context) + offset_of!(Context, $name)
+    };
+}
+
+// The byte of the run word that has FULL_CONTEXT, and the bit in it.
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+const RUN_BYTE: usize = offset_of!(Thread, run) + 2;
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+const FULL_BIT: u32 = flag::FULL_CONTEXT >> 16;
+static_assertions::const_assert!(FULL_BIT < 0x100);
+
+// The stubs of the 256 vectors.
+#[cfg(target_os = "none")]
+core::arch::global_asm!(
+    // The 256 stubs: a zero where the processor pushes no error code, then the vector.
+    ".pushsection .text.entry, \"ax\"",
+    ".p2align 6",
+    ".global ecusson_vectors",
+    "ecusson_vectors:",
+    ".set ecusson_vector, 0",
+    ".rept 256",
+    ".p2align 4",
+    ".if ecusson_vector == 8 || (ecusson_vector >= 10 && ecusson_vector <= 14) || ecusson_vector == 17 || ecusson_vector == 21 || ecusson_vector == 29 || ecusson_vector == 30",
+    ".else",
+    "push 0",
+    ".endif",
+    ".byte 0x68", // push imm32
+    ".long ecusson_vector",
+    ".if ecusson_vector == 2 || ecusson_vector == 8 || ecusson_vector == 18",
+    "jmp ecusson_paranoid_entry",
+    ".else",
+    "jmp ecusson_trap_entry",
+    ".endif",
+    ".set ecusson_vector, ecusson_vector + 1",
+    ".endr",
+    ".popsection",
+);
+
+// System calls. On entry: rcx = rip, r11 = rflags, rsp the user's, all flags clear. Two versions of the same code: the
+// second one runs the predictor barrier on entry and clears buffers on exit.
+#[cfg(target_os = "none")]
+core::arch::global_asm!(
+    ".macro ECUSSON_SYSCALL name, barrier, clear",
+    ".p2align 6",
+    ".global \\name",
+    "\\name:",
+    "swapgs",
+    "mov r8, gs:[{current}]",
+    "mov [r8 + {rsp}], rsp",
+    "mov [r8 + {rip}], rcx",
+    "mov rsp, gs:[{stack_top}]",
+    "\\barrier",
+    "push rdi", // kept for the slow path
+    "push rsi",
+    "cmp rax, 1",
+    "ja 3f",
+    "je 2f",
+    "call ecusson_fast_call",
+    "test eax, eax",
+    "jnz 6f",
+    "1:", // rax = status 0, rdx = second word, message words in their registers
+    "mov r8, gs:[{current}]",
+    "mov rcx, [r8 + {rip}]",
+    "mov rsp, [r8 + {rsp}]",
+    "\\clear",
+    "xor edi, edi",
+    "xor esi, esi",
+    "xor r8d, r8d",
+    "xor r9d, r9d",
+    "xor r10d, r10d",
+    "mov r11d, 0x202",
+    "swapgs",
+    "sysretq",
+    "2:",
+    "call ecusson_fast_reply_wait",
+    "test eax, eax",
+    "jz 1b",
+    "mov eax, 1",
+    "jmp ecusson_slow",
+    "3:",
+    "cmp rax, 4",
+    "je 4f",
+    "cmp rax, 2",
+    "jne ecusson_slow",
+    "mov rsi, r12",
+    "call ecusson_fast_signal",
+    "test eax, eax",
+    "jz 1b",
+    "mov eax, 2",
+    "jmp ecusson_slow",
+    "4:",
+    "mov rsi, r12",
+    "call ecusson_fast_invoke",
+    "test eax, eax",
+    "jz 1b",
+    "mov eax, 4",
+    "jmp ecusson_slow",
+    "6:",
+    "xor eax, eax",
+    "jmp ecusson_slow",
+    ".endm",
+    ".macro ECUSSON_NOTHING",
+    ".endm",
+    ".macro ECUSSON_BARRIER", // IBPB, if this processor's policy asks for it; r9, r10 are free
+    "test byte ptr gs:[{border_work}], {barrier_bit}",
+    "jz 9f",
+    "mov r9, rax",
+    "mov ecx, 0x49",
+    "mov eax, 1",
+    "xor edx, edx",
+    "wrmsr",
+    "mov rax, r9",
+    "9:",
+    ".endm",
+    ".macro ECUSSON_CLEAR", // VERW with a memory operand clears the buffers
+    "verw word ptr [rip + ecusson_verw_selector]",
+    ".endm",
+    // All registers but rsp, in the order of `KernelFrame`.
+    ".macro ECUSSON_PUSH",
+    "push rax",
+    "push rbx",
+    "push rcx",
+    "push rdx",
+    "push rsi",
+    "push rdi",
+    "push rbp",
+    "push r8",
+    "push r9",
+    "push r10",
+    "push r11",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    ".endm",
+    ".macro ECUSSON_POP",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop r11",
+    "pop r10",
+    "pop r9",
+    "pop r8",
+    "pop rbp",
+    "pop rdi",
+    "pop rsi",
+    "pop rdx",
+    "pop rcx",
+    "pop rbx",
+    "pop rax",
+    "add rsp, 16",
+    ".endm",
+    ".pushsection .text.entry, \"ax\"",
+    ".global ecusson_trap_entry, ecusson_paranoid_entry",
+    "ECUSSON_SYSCALL ecusson_syscall, ECUSSON_NOTHING, ECUSSON_NOTHING",
+    "ECUSSON_SYSCALL ecusson_syscall_guarded, ECUSSON_BARRIER, ECUSSON_CLEAR",
+    // The slow path: rax = number, rsi and rdi of the caller on the stack, message words in their registers.
+    "ecusson_slow:",
+    "mov r8, gs:[{current}]",
+    "pop qword ptr [r8 + {rsi}]",
+    "pop qword ptr [r8 + {rdi}]",
+    "mov [r8 + {rax}], rax",
+    "mov [r8 + {r12}], r12",
+    "mov [r8 + {r13}], r13",
+    "mov [r8 + {r14}], r14",
+    "mov [r8 + {r15}], r15",
+    "mov [r8 + {rbx}], rbx",
+    "mov [r8 + {rbp}], rbp",
+    "call ecusson_system_call",
+    // Falls into the exit: to the current thread, or to the idle loop.
+    ".global ecusson_exit",
+    "ecusson_exit:",
+    "mov r8, gs:[{current}]",
+    "test r8, r8",
+    "jz ecusson_idle",
+    "test byte ptr gs:[{border_work}], {clear_bit}",
+    "jz 1f",
+    "ECUSSON_CLEAR",
+    "1:",
+    "test byte ptr [r8 + {run_byte}], {full_bit}",
+    "jnz ecusson_exit_full",
+    "mov r12, [r8 + {r12}]",
+    "mov r13, [r8 + {r13}]",
+    "mov r14, [r8 + {r14}]",
+    "mov r15, [r8 + {r15}]",
+    "mov rbx, [r8 + {rbx}]",
+    "mov rbp, [r8 + {rbp}]",
+    "mov rax, [r8 + {rax}]",
+    "mov rdx, [r8 + {rdx}]",
+    "mov rcx, [r8 + {rip}]",
+    "mov rsp, [r8 + {rsp}]",
+    "xor edi, edi",
+    "xor esi, esi",
+    "xor r8d, r8d",
+    "xor r9d, r9d",
+    "xor r10d, r10d",
+    "mov r11d, 0x202",
+    "swapgs",
+    "sysretq",
+    "ecusson_exit_full:",
+    "and byte ptr [r8 + {run_byte}], {not_full_bit}",
+    "mov rsp, gs:[{stack_top}]",
+    "push {user_data}",
+    "push qword ptr [r8 + {rsp}]",
+    "mov eax, [r8 + {rflags}]",
+    "and eax, {user_flags}",
+    "or eax, 0x202",
+    "push rax",
+    "push {user_code}",
+    "push qword ptr [r8 + {rip}]",
+    "mov r12, [r8 + {r12}]",
+    "mov r13, [r8 + {r13}]",
+    "mov r14, [r8 + {r14}]",
+    "mov r15, [r8 + {r15}]",
+    "mov rbx, [r8 + {rbx}]",
+    "mov rbp, [r8 + {rbp}]",
+    "mov rax, [r8 + {rax}]",
+    "mov rcx, [r8 + {rcx}]",
+    "mov rdx, [r8 + {rdx}]",
+    "mov rsi, [r8 + {rsi}]",
+    "mov rdi, [r8 + {rdi}]",
+    "mov r9, [r8 + {r9}]",
+    "mov r10, [r8 + {r10}]",
+    "mov r11, [r8 + {r11}]",
+    "mov r8, [r8 + {r8}]",
+    "swapgs",
+    "iretq",
+    // Idle: an interrupt here never returns, its frame is dropped; an NMI does, to the jump.
+    "ecusson_idle:",
+    "mov rsp, gs:[{stack_top}]",
+    "1:",
+    "sti",
+    "hlt",
+    "jmp 1b",
+    // Interrupts and exceptions; on the stack: vector, code, rip, cs, rflags, rsp, ss.
+    "ecusson_trap_entry:",
+    "test byte ptr [rsp + 24], 3",
+    "jz ecusson_kernel_entry",
+    "swapgs",
+    "lfence", // no speculation with the user's GS
+    "push r8",
+    "mov r8, gs:[{current}]",
+    "mov [r8 + {rax}], rax",
+    "mov [r8 + {rcx}], rcx",
+    "mov [r8 + {rdx}], rdx",
+    "mov [r8 + {rbx}], rbx",
+    "mov [r8 + {rbp}], rbp",
+    "mov [r8 + {rsi}], rsi",
+    "mov [r8 + {rdi}], rdi",
+    "mov [r8 + {r9}], r9",
+    "mov [r8 + {r10}], r10",
+    "mov [r8 + {r11}], r11",
+    "mov [r8 + {r12}], r12",
+    "mov [r8 + {r13}], r13",
+    "mov [r8 + {r14}], r14",
+    "mov [r8 + {r15}], r15",
+    "pop qword ptr [r8 + {r8}]",
+    "pop rdi",
+    "pop rsi",
+    "pop qword ptr [r8 + {rip}]",
+    "pop rax",
+    "pop qword ptr [r8 + {rflags}]",
+    "pop qword ptr [r8 + {rsp}]",
+    "or byte ptr [r8 + {run_byte}], {full_bit}",
+    "mov rsp, gs:[{stack_top}]", // leaves the debug stack, if it is that
+    "push 2", // clears DF, AC and the rest
+    "popfq",
+    "call ecusson_trap",
+    "jmp ecusson_exit",
+    "ecusson_kernel_entry:",
+    "lfence",
+    "cmp dword ptr [rsp], 32",
+    "jb 2f",
+    "pop rdi", // an interrupt: the kernel enables them in the idle loop only
+    "pop rsi",
+    "mov rsp, gs:[{stack_top}]",
+    "call ecusson_trap",
+    "jmp ecusson_exit",
+    "2:",
+    "cmp dword ptr [rsp], 1",
+    "jne 3f",
+    // A single step that the user began and that is reported in the kernel: step no further.
+    "and dword ptr [rsp + 32], ~0x100",
+    "add rsp, 16",
+    "iretq",
+    "3:",
+    "ECUSSON_PUSH",
+    "mov rdi, rsp",
+    "call ecusson_kernel_fault",
+    "ECUSSON_POP",
+    "iretq",
+    // NMI, double fault and machine check, on stacks of their own.
+    "ecusson_paranoid_entry:",
+    "ECUSSON_PUSH",
+    "push 2",
+    "popfq",
+    "xor ebx, ebx",
+    "mov ecx, 0xC0000101",
+    "rdmsr",
+    "test edx, edx",
+    "js 4f",
+    "swapgs",
+    "inc ebx",
+    "4:",
+    "lfence",
+    "mov rdi, rsp",
+    "mov rbp, rsp",
+    "and rsp, -16",
+    "call ecusson_paranoid",
+    "mov rsp, rbp",
+    "test ebx, ebx",
+    "jz 5f",
+    "swapgs",
+    "5:",
+    "ECUSSON_POP",
+    "iretq",
+    ".popsection",
+    ".pushsection .rodata",
+    ".p2align 3",
+    "ecusson_verw_selector: .quad {kernel_data}",
+    ".popsection",
+    current = const crate::percpu::CURRENT,
+    stack_top = const crate::percpu::STACK_TOP,
+    border_work = const crate::percpu::BORDER_WORK,
+    barrier_bit = const crate::mitigations::BARRIER_ON_ENTRY,
+    clear_bit = const crate::mitigations::CLEAR_BUFFERS,
+    run_byte = const RUN_BYTE,
+    full_bit = const FULL_BIT,
+    not_full_bit = const !FULL_BIT as i8,
+    user_flags = const USER_FLAGS,
+    user_data = const crate::descriptors::USER_DATA,
+    user_code = const crate::descriptors::USER_CODE,
+    kernel_data = const crate::descriptors::KERNEL_DATA,
+    rax = const register!(rax),
+    rbx = const register!(rbx),
+    rcx = const register!(rcx),
+    rdx = const register!(rdx),
+    rsi = const register!(rsi),
+    rdi = const register!(rdi),
+    rbp = const register!(rbp),
+    rsp = const register!(rsp),
+    r8 = const register!(r8),
+    r9 = const register!(r9),
+    r10 = const register!(r10),
+    r11 = const register!(r11),
+    r12 = const register!(r12),
+    r13 = const register!(r13),
+    r14 = const register!(r14),
+    r15 = const register!(r15),
+    rip = const register!(rip),
+    rflags = const register!(rflags),
+);

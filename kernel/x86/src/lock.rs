@@ -1,0 +1,99 @@
+//! The kernel's state and the one lock around it.
+//!
+//! Key types: [`KernelLock`], [`Guard`]. Every entry into the core goes through [`KERNEL`]`.lock()`.
+//!
+//! # No deadlock
+//! * The lock is taken with interrupts off, once an entry, and released before the entry ends; nothing taken inside
+//!   waits for another core: serial ports have bounded waits, and whoever asks for a TLB shootdown waits for the answers
+//!   after releasing ([`crate::tlb::wait`]).
+//! * Whoever spins on the lock has interrupts off and could not take the shootdown interrupt. It therefore polls its own
+//!   flush counters in the wait loop (`ServeFlush`), so that an initiator is answered by cores that run user code
+//!   (interrupt), that idle (interrupt), that hold the lock (they release it in bounded time and then either wait here or
+//!   leave the kernel and take the interrupt), and that wait here (polling). The initiator itself polls its own counters
+//!   while it waits, so two initiators answer each other.
+//! * Serving a flush takes no lock: it reads one counter, reloads CR3 and writes the other. NMI and machine check
+//!   handlers take no lock either.
+
+use core::cell::UnsafeCell;
+use core::ops::Deref;
+use core::ptr::addr_of;
+use core::sync::atomic::AtomicU64;
+
+use ecusson_abi::MAX_CORES;
+use ecusson_core::kernel::Kernel;
+use ecusson_core::percpu::Core;
+use spin::mutex::{TicketMutex, TicketMutexGuard};
+
+use crate::store::PhysStore;
+
+/// The kernel's state behind its lock.
+pub struct KernelLock {
+    mutex: TicketMutex<(), ServeFlush>,
+    state: UnsafeCell<Kernel<PhysStore>>,
+}
+
+// SAFETY: the state is reached by `lock`, which one core holds at a time, except for the two atomic counters of each core,
+// which `flush_counters` reaches by their address without making a reference to anything else.
+unsafe impl Sync for KernelLock {}
+
+/// The kernel.
+pub static KERNEL: KernelLock =
+    KernelLock { mutex: TicketMutex::new(()), state: UnsafeCell::new(Kernel::new(PhysStore::new())) };
+
+/// What a core does while it waits for the lock.
+pub struct ServeFlush;
+
+impl spin::RelaxStrategy for ServeFlush {
+    fn relax() {
+        core::hint::spin_loop();
+        crate::tlb::serve();
+    }
+}
+
+/// The lock, held.
+pub struct Guard<'a> {
+    _held: TicketMutexGuard<'a, (), ServeFlush>,
+    state: &'a Kernel<PhysStore>,
+}
+
+impl Deref for Guard<'_> {
+    type Target = Kernel<PhysStore>;
+    #[inline(always)]
+    fn deref(&self) -> &Kernel<PhysStore> {
+        self.state
+    }
+}
+
+impl KernelLock {
+    /// Waits for the lock, first come first served.
+    #[inline(always)]
+    pub fn lock(&self) -> Guard<'_> {
+        let held = self.mutex.lock();
+        // SAFETY: while the guard lives no other core has a reference to the state; shared references of this core may
+        // coexist, for everything that changes is in cells.
+        Guard { _held: held, state: unsafe { &*self.state.get() } }
+    }
+
+    /// Where a core's part of the state is; for entry code, which uses it under the lock.
+    pub(crate) fn core_address(&self, index: usize) -> *const Core {
+        // SAFETY: only addresses are computed, inside the array.
+        unsafe { addr_of!((*self.state.get()).cores[index % MAX_CORES]) }
+    }
+
+    /// A core's flush counters, wanted and done, without the lock.
+    pub(crate) fn flush_counters(&self, core: *const Core) -> (&AtomicU64, &AtomicU64) {
+        // SAFETY: `core` comes from `core_address`; both fields are atomics that live as long as the static, and no
+        // reference to the cells beside them is made. A guard's holder has shared references only.
+        unsafe { (&*addr_of!((*core).flush_wanted), &*addr_of!((*core).flush_done)) }
+    }
+}
+
+impl Guard<'_> {
+    /// The part of the state that belongs to the core that executes this.
+    #[inline(always)]
+    #[must_use]
+    pub fn this_core(&self) -> &Core {
+        // SAFETY: the address was computed by `core_address`; the lock is held by this guard.
+        unsafe { &*crate::percpu::here().core.get() }
+    }
+}
