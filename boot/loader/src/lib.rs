@@ -23,3 +23,5 @@ pub mod report;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod layout_tests;

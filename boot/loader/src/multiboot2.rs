@@ -124,3 +124,112 @@ fn framebuffer(tag: &[u8]) -> Option<BootFramebuffer> {
         reserved: [0; 2],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Lines, Memory};
+
+    fn tag(kind: u32, content: &[u8]) -> Vec<u8> {
+        let mut tag = [kind.to_le_bytes(), (content.len() as u32 + 8).to_le_bytes()].concat();
+        tag.extend(content);
+        tag.resize(tag.len().next_multiple_of(8), 0);
+        tag
+    }
+
+    fn map(entry_bytes: u32, entries: &[(u64, u64, u32)]) -> Vec<u8> {
+        let mut content = [entry_bytes.to_le_bytes(), 0u32.to_le_bytes()].concat();
+        for (base, bytes, kind) in entries {
+            let mut entry = [base.to_le_bytes(), bytes.to_le_bytes(), u64::from(*kind).to_le_bytes()].concat();
+            entry.resize(entry_bytes as usize, 0);
+            content.extend(entry);
+        }
+        tag(TAG_MEMORY_MAP, &content)
+    }
+
+    fn information(tags: &[Vec<u8>]) -> Vec<u8> {
+        let body = [tags.concat(), tag(TAG_END, &[])].concat();
+        [(body.len() as u32 + 8).to_le_bytes().to_vec(), vec![0; 4], body].concat()
+    }
+
+    fn read(information: Vec<u8>) -> (Result<(), Fault>, Box<Firmware>, Lines) {
+        let (mut firmware, mut lines) = (Box::new(Firmware::empty()), Lines::default());
+        let memory = Memory::default().with(0x8000, information);
+        let result = parse(&memory, 0x8000, &mut firmware, &mut lines);
+        (result, firmware, lines)
+    }
+
+    fn typical() -> Vec<u8> {
+        let mut screen = vec![0; 30];
+        screen[..8].copy_from_slice(&0xFD00_0000u64.to_le_bytes());
+        screen[20] = 32;
+        screen[21] = 1;
+        screen[24..30].copy_from_slice(&[16, 8, 8, 8, 0, 8]);
+        let mut old = b"RSD PTR ".to_vec();
+        old.resize(20, 7);
+        let new = [old.clone(), vec![9; 16]].concat();
+        information(&[
+            tag(TAG_COMMAND_LINE, b"test\0"),
+            tag(77, b"unknown"),
+            map(24, &[(0, 0x9_F000, 1), (0x10_0000, 0x100_0000, 1)]),
+            tag(TAG_RSDP_NEW, &new),
+            tag(TAG_RSDP_OLD, &old),
+            tag(TAG_FRAMEBUFFER, &screen),
+        ])
+    }
+
+    /// Catches a wrong offset, a tag that is not skipped by its padded length, and an old RSDP that replaces a new one.
+    #[test]
+    fn reads_what_grub_writes() {
+        let (result, firmware, lines) = read(typical());
+        assert_eq!((result, lines.0.len()), (Ok(()), 0));
+        assert_eq!(firmware.command_line(), b"test");
+        assert_eq!(
+            firmware.regions()[1],
+            Region {
+                base: 0x10_0000,
+                bytes: 0x100_0000,
+                kind: 1
+            }
+        );
+        assert_eq!(firmware.rsdp.map(|rsdp| (rsdp[8], rsdp[35])), Some((7, 9)));
+        let screen = firmware.framebuffer;
+        assert_eq!(
+            (screen.phys, screen.bits, screen.red, screen.blue),
+            (0xFD00_0000, 32, [16, 8], [0, 8])
+        );
+    }
+
+    /// Catches an endless loop or a read beyond the end: every truncation and every changed byte ends, one way or the other.
+    #[test]
+    fn survives_every_damage() {
+        let good = typical();
+        for length in 0..good.len() {
+            let _ = read(good[..length].to_vec());
+        }
+        for at in 0..good.len() {
+            for value in [0, 1, 7, 0x7F, 0x80, 0xFF] {
+                let mut damaged = good.clone();
+                damaged[at] = value;
+                let _ = read(damaged);
+            }
+        }
+    }
+
+    /// Catches a missing check of lengths.
+    #[test]
+    fn refuses_lies() {
+        assert_eq!(read(information(&[])).0, Err(NO_MAP));
+        assert_eq!(read(information(&[map(16, &[(0, 1, 1)])])).0, Err(NO_MAP));
+        let mut short = information(&[map(24, &[(0, 1, 1)])]);
+        short[12] = 3;
+        assert_eq!(read(short.clone()).0, Err(WRONG));
+        short[12] = 0xF8;
+        assert_eq!(read(short.clone()).0, Err(WRONG));
+        short[2] = 0xFF;
+        assert_eq!(read(short).0, Err(WRONG));
+        let many: Vec<_> = (0..600).map(|index| (index << 12, 1, 1)).collect();
+        let (result, firmware, lines) = read(information(&[map(40, &many)]));
+        assert_eq!((result, firmware.region_count, lines.0.len()), (Ok(()), 512, 1));
+    }
+}

@@ -3,8 +3,8 @@
 //! Key types: [`Request`], [`Plan`]. Called by the binary after parsing; [`crate::paging`] and the binary carry it out.
 
 use ecusson_abi::boot::{
-    BootInfo, BootSegment, Extent, FRAME_ENTRY_BYTES, FlatImage, PAGE_BYTES, PayloadHeader, PhysRange, SEGMENT_MAX,
-    StackKind,
+    BootInfo, BootSegment, Extent, FRAME_ENTRY_BYTES, FlatImage, PAGE_BYTES, PayloadHeader, PhysRange, RANGE_MAX,
+    SEGMENT_MAX, StackKind,
 };
 
 use crate::paging;
@@ -17,6 +17,8 @@ const MIB: u64 = 1 << 20;
 pub const REACH: u64 = 4 << 30;
 /// Alignment of the kernel, so that its large segments can have large pages.
 const KERNEL_ALIGNMENT: u64 = 2 * MIB;
+/// How many ranges the plan and its end may add to those of RAM: one for each thing placed or left in place.
+const CUTS: usize = 24;
 /// A frame table above this size goes above 4 GiB where possible, to leave memory for 32-bit DMA.
 const LARGE_TABLE_BYTES: u64 = 64 * MIB;
 
@@ -97,6 +99,7 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, Fault> {
         return Err(OVERWRITTEN);
     }
     let mut free = *request.ram;
+    free.shrink_to(RANGE_MAX - CUTS);
     let low = PhysRange { base: 0, bytes: MIB };
     for used in [low, request.loader, request.payload] {
         free.remove(used).map_err(|Full| PIECES)?;

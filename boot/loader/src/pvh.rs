@@ -73,3 +73,87 @@ fn readable_text<P: Physical>(memory: &P, at: u64) -> Option<&[u8]> {
         .read(at, COMMAND_LINE_MAX + 1)
         .or_else(|| memory.read(at, to_page_end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Lines, Memory};
+
+    fn start_info(map: u64, entries: u32, command_line: u64) -> Vec<u8> {
+        let mut info = vec![0; START_INFO_BYTES as usize];
+        info[..4].copy_from_slice(&MAGIC.to_le_bytes());
+        info[4] = 1;
+        info[24..32].copy_from_slice(&command_line.to_le_bytes());
+        info[32..40].copy_from_slice(&0xE_0010u64.to_le_bytes());
+        info[40..48].copy_from_slice(&map.to_le_bytes());
+        info[48..52].copy_from_slice(&entries.to_le_bytes());
+        info
+    }
+
+    fn entry(base: u64, bytes: u64, kind: u32) -> Vec<u8> {
+        [base.to_le_bytes(), bytes.to_le_bytes(), u64::from(kind).to_le_bytes()].concat()
+    }
+
+    fn read(memory: &Memory) -> (Result<(), Fault>, Box<Firmware>, Lines) {
+        let (mut firmware, mut lines) = (Box::new(Firmware::empty()), Lines::default());
+        let result = parse(memory, 0x1000, &mut firmware, &mut lines);
+        (result, firmware, lines)
+    }
+
+    /// Catches a wrong offset in the structure or the table.
+    #[test]
+    fn reads_what_qemu_writes() {
+        let table = [entry(0, 0x9_FC00, 1), entry(0xF_0000, 0x1_0000, 2)].concat();
+        let memory = Memory::default()
+            .with(0x1000, start_info(0x2000, 2, 0x2FF0))
+            .with(0x2000, table)
+            .with(0x2FF0, b"panic=halt x\0yyy".to_vec());
+        let (result, firmware, lines) = read(&memory);
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            firmware.regions()[1],
+            Region {
+                base: 0xF_0000,
+                bytes: 0x1_0000,
+                kind: 2
+            }
+        );
+        assert_eq!((firmware.regions().len(), firmware.rsdp_phys), (2, 0xE_0010));
+        assert_eq!(firmware.command_line(), b"panic=halt x");
+        assert!(lines.0.is_empty());
+    }
+
+    /// Catches a missing check: wrong magic, version 0, a table that is not there.
+    #[test]
+    fn refuses_what_is_not_there() {
+        assert_eq!(read(&Memory::default()).0, Err(WRONG));
+        for (at, value) in [(0, 0), (4, 0)] {
+            let mut info = start_info(0x2000, 1, 0);
+            info[at] = value;
+            assert_eq!(
+                read(&Memory::default().with(0x1000, info).with(0x2000, entry(0, 1, 1))).0,
+                Err(WRONG)
+            );
+        }
+        let far = Memory::default().with(0x1000, start_info(u64::MAX, u32::MAX, 0));
+        assert_eq!(read(&far).0, Err(WRONG));
+        let unreadable = Memory::default()
+            .with(0x1000, start_info(0x2000, 1, 0x9000))
+            .with(0x2000, entry(0, 1, 1));
+        let (result, firmware, lines) = read(&unreadable);
+        assert_eq!((result, firmware.command_line().len(), lines.0.len()), (Ok(()), 0, 1));
+    }
+
+    /// Catches a list that overflows.
+    #[test]
+    fn leaves_out_what_has_no_room() {
+        let table: Vec<u8> = (0..600u64).flat_map(|index| entry(index << 12, 1, 1)).collect();
+        let long = Memory::default()
+            .with(0x1000, start_info(0x2000, 600, 0x1_0000))
+            .with(0x2000, table)
+            .with(0x1_0000, vec![b'a'; COMMAND_LINE_MAX as usize + 1]);
+        let (result, firmware, lines) = read(&long);
+        assert_eq!((result, lines.0.len()), (Ok(()), 2));
+        assert_eq!((firmware.regions().len(), firmware.command_line().len()), (512, 4096));
+    }
+}

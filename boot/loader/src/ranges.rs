@@ -96,6 +96,22 @@ impl RangeSet {
         }
     }
 
+    /// Gives up the smallest ranges until at most `count` are left; returns how many bytes that cost.
+    pub fn shrink_to(&mut self, count: usize) -> u64 {
+        let mut lost = 0;
+        while self.count > count {
+            let smallest = self.as_slice().iter().enumerate().min_by_key(|(_, range)| range.bytes);
+            let Some((index, range)) = smallest.map(|(index, range)| (index, *range)) else {
+                break;
+            };
+            if self.replace(index, index + 1, &[]).is_err() {
+                break;
+            }
+            lost += range.bytes;
+        }
+        lost
+    }
+
     /// Takes `bytes` (whole pages) at the lowest place from `from` that has the alignment and ends at or before `limit`.
     /// `None` when there is no such place, or the set is too full to be split.
     pub fn take(&mut self, bytes: u64, alignment: u64, from: u64, limit: u64) -> Option<PhysRange> {
@@ -115,7 +131,9 @@ impl RangeSet {
             return Err(Full);
         }
         self.ranges.copy_within(last..self.count, first + new.len());
-        self.ranges[first..first + new.len()].copy_from_slice(new);
+        if let Some(room) = self.ranges.get_mut(first..first + new.len()) {
+            room.copy_from_slice(new);
+        }
         self.count = count;
         Ok(())
     }
@@ -199,6 +217,18 @@ mod tests {
         assert_eq!(set.insert(pages(4000, 1)), Err(Full));
         assert_eq!(set.remove(pages(1, 1)), Err(Full));
         assert_eq!(set, before);
+    }
+
+    /// Catches giving up a large range instead of a small one.
+    #[test]
+    fn shrinks_by_the_smallest() {
+        let mut set = RangeSet::new();
+        for (first, count) in [(0, 5), (10, 1), (20, 9), (40, 2)] {
+            set.insert(pages(first, count)).unwrap();
+        }
+        assert_eq!(set.shrink_to(4), 0);
+        assert_eq!(set.shrink_to(2), 3 * PAGE_BYTES);
+        assert_eq!(set.as_slice(), [pages(0, 5), pages(20, 9)]);
     }
 
     /// Catches a take that ignores alignment, start or limit.

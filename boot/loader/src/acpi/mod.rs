@@ -10,6 +10,9 @@ pub mod iommu;
 pub mod madt;
 pub mod small;
 
+#[cfg(test)]
+mod tests;
+
 use ecusson_abi::boot::BootInfo;
 
 use crate::bytes::{sums_to_zero, u8_at, u32_at, u64_at};
