@@ -1,11 +1,210 @@
-//! Pictures of who may talk to whom.
+//! Pictures of who may talk to whom, drawn from the composition: what is not in the picture cannot happen.
 //!
-//! Key functions: [`dot`] for Graphviz, [`svg`] drawn here. Called by `./x image --graph FILE`.
+//! Key functions: [`dot`] for Graphviz, [`svg`] drawn here, without other tools. Called by `./x image --graph FILE`. `layout` places
+//! the nodes for `svg`.
+
+mod dot;
+mod layout;
+mod svg;
+
+pub use dot::dot;
+pub use svg::svg;
 
 use ecusson_manifest::Composition;
-pub fn dot(_c: &Composition) -> String {
-    String::new()
+use ecusson_manifest::composition::{InterruptLine, PortalMode, Process, Target};
+
+/// What a node stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NodeKind {
+    Process,
+    Region,
 }
-pub fn svg(_c: &Composition) -> String {
-    String::new()
+
+/// A process or a shared region.
+#[derive(Clone, Debug)]
+struct Node {
+    kind: NodeKind,
+    /// The name, then one line for each fact.
+    lines: Vec<String>,
+}
+
+/// How two nodes are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EdgeKind {
+    PassiveCall,
+    ActiveCall,
+    Signal,
+    MapRead,
+    MapWrite,
+}
+
+impl EdgeKind {
+    /// Every kind with what the legend says of it.
+    const ALL: [(EdgeKind, &'static str); 5] = [
+        (EdgeKind::PassiveCall, "call, passive portal"),
+        (EdgeKind::ActiveCall, "call, active portal"),
+        (EdgeKind::Signal, "signal"),
+        (EdgeKind::MapRead, "maps read-only"),
+        (EdgeKind::MapWrite, "maps read-write"),
+    ];
+
+    /// Line colour and dash pattern (SVG and Graphviz both know these).
+    fn colour(self) -> &'static str {
+        match self {
+            Self::PassiveCall => "#1f5fa8",
+            Self::ActiveCall => "#a83a1f",
+            Self::Signal => "#5a7d2a",
+            Self::MapRead => "#999999",
+            Self::MapWrite => "#555555",
+        }
+    }
+
+    fn is_dashed(self) -> bool {
+        matches!(self, Self::Signal | Self::MapRead)
+    }
+}
+
+/// A directed edge between nodes.
+#[derive(Clone, Debug)]
+struct Edge {
+    from: usize,
+    to: usize,
+    kind: EdgeKind,
+    label: String,
+}
+
+/// The composition as nodes and edges: first the processes, then the regions.
+#[derive(Clone, Debug)]
+struct Graph {
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+}
+
+impl Graph {
+    fn new(composition: &Composition) -> Self {
+        let mut nodes: Vec<Node> = composition.processes.iter().map(process_node).collect();
+        nodes.extend(composition.regions.iter().map(|region| {
+            let dma = if region.dma { ", DMA" } else { "" };
+            let size = format!("{} KiB{dma}", u64::from(region.pages) * 4);
+            Node {
+                kind: NodeKind::Region,
+                lines: vec![region.name.clone(), size],
+            }
+        }));
+        let mut edges = Vec::new();
+        for (from, process) in composition.processes.iter().enumerate() {
+            let targets = process.capabilities.iter();
+            edges
+                .extend(targets.filter_map(|capability| edge(composition, from, capability.rights, capability.target)));
+        }
+        edges.retain(|edge: &Edge| edge.from < nodes.len() && edge.to < nodes.len());
+        Self { nodes, edges }
+    }
+}
+
+fn process_node(process: &Process) -> Node {
+    let mut lines = vec![process.name.clone()];
+    for thread in &process.threads {
+        let name = if process.threads.len() > 1 {
+            format!("{}: ", thread.name)
+        } else {
+            String::new()
+        };
+        let time = match (thread.priority, thread.budget_us < thread.period_us) {
+            (1, _) => format!(", weight {}", thread.weight),
+            (_, true) => format!(", {} of {} us", thread.budget_us, thread.period_us),
+            (_, false) => String::new(),
+        };
+        lines.push(format!(
+            "{name}priority {}, core {}{time}",
+            thread.priority, thread.core
+        ));
+    }
+    if process.memory_pages > 0 {
+        lines.push(format!("quota {} KiB", u64::from(process.memory_pages) * 4));
+    }
+    lines.extend(
+        process
+            .capabilities
+            .iter()
+            .filter_map(|capability| device_line(capability.target)),
+    );
+    Node {
+        kind: NodeKind::Process,
+        lines,
+    }
+}
+
+/// What a process holds of the machine itself.
+fn device_line(target: Target) -> Option<String> {
+    Some(match target {
+        Target::Interrupt {
+            line: InterruptLine::Gsi { gsi, .. },
+            ..
+        } => format!("interrupt {gsi}"),
+        Target::Interrupt {
+            line: InterruptLine::Msi,
+            ..
+        } => "interrupt by message".to_owned(),
+        Target::Ports { first, count } => {
+            format!(
+                "ports {first:#x}-{:#x}",
+                u32::from(first) + u32::from(count).saturating_sub(1)
+            )
+        }
+        Target::Mmio { first_page, pages, .. } => format!("device memory {:#x}, {pages} pages", first_page << 12),
+        Target::Platform => "platform".to_owned(),
+        Target::DmaSpace => "DMA".to_owned(),
+        _ => return None,
+    })
+}
+
+fn edge(composition: &Composition, from: usize, rights: u8, target: Target) -> Option<Edge> {
+    match target {
+        Target::Portal { process, portal, .. } => {
+            let server = composition.processes.get(usize::from(process))?;
+            let portal = server.portals.get(usize::from(portal))?;
+            let kind = match portal.mode {
+                PortalMode::Passive => EdgeKind::PassiveCall,
+                PortalMode::Active => EdgeKind::ActiveCall,
+            };
+            Some(Edge {
+                from,
+                to: process.into(),
+                kind,
+                label: portal.name.clone(),
+            })
+        }
+        Target::Signal {
+            process,
+            notification,
+            bit,
+        } => {
+            let owner = composition.processes.get(usize::from(process))?;
+            let notification = owner.notifications.get(usize::from(notification))?;
+            let label = format!("{} bit {bit}", notification.name);
+            Some(Edge {
+                from,
+                to: process.into(),
+                kind: EdgeKind::Signal,
+                label,
+            })
+        }
+        Target::SharedRegion { region, .. } => {
+            let writable = rights & ecusson_abi::Rights::WRITE.0 != 0;
+            let kind = if writable {
+                EdgeKind::MapWrite
+            } else {
+                EdgeKind::MapRead
+            };
+            let to = composition.processes.len() + usize::from(region);
+            Some(Edge {
+                from,
+                to,
+                kind,
+                label: String::new(),
+            })
+        }
+        _ => None,
+    }
 }
