@@ -1,8 +1,10 @@
-//! The first instructions: both entry points in 32-bit protected mode, the image's two headers, the switch to long mode.
+//! The first instructions: both entry points in 32-bit protected mode, the image's two headers, the switch to long
+//! mode.
 //!
-//! A multiboot2 boot loader (Multiboot2 2.0, 3.1 and 3.3) enters at `multiboot2_start` with its magic number in EAX and the
-//! information's address in EBX; it may load us elsewhere than linked. PVH (Xen `docs/misc/pvh`) enters at `pvh_start` with the start information's address in EBX. Both end
-//! in `loader_main(magic, address)` of `main.rs`, in long mode, with the lowest 4 GiB mapped at their physical addresses.
+//! A multiboot2 boot loader (Multiboot2 2.0, 3.1 and 3.3) enters at `multiboot2_start` with its magic number in EAX
+//! and the information's address in EBX; it may load us elsewhere than linked. PVH (Xen `docs/misc/pvh`) enters at
+//! `pvh_start` with the start information's address in EBX. Both end in `loader_main(magic, address)` of `main.rs`,
+//! in long mode, with the lowest 4 GiB mapped at their physical addresses.
 
 use core::arch::global_asm;
 
@@ -49,7 +51,8 @@ multiboot2_start:
     cld
     cmp eax, 0x36d76289
     jne linked                          // somebody else: loader_main will say so
-    // Where are we? The only memory known is the information: its first word, saved meanwhile, is a stack of one word.
+    // Where are we? The only memory known is the information: its first word, saved meanwhile, is a stack of one
+    // word.
     mov ecx, [ebx]
     lea esp, [ebx + 4]
     call where_we_are
@@ -59,8 +62,9 @@ where_we_are:
     sub edx, offset where_we_are                  // how far from the address that the loader is linked at
     jz linked
 
-    // Far: the boot loader chose the place. Rescue the information into the loaded copy's stack, then move the loader (not
-    // the payload) to its address and clear its bss there. The lowest place asked for is far enough to overlap nothing.
+    // Far: the boot loader chose the place. Rescue the information into the loaded copy's stack, then move the loader
+    // (not the payload) to its address and clear its bss there. The lowest place asked for is far enough to overlap
+    // nothing.
     mov ebp, eax
     cmp ecx, 256 * 1024
     ja 2f

@@ -1,7 +1,8 @@
 //! What the boot protocol left: the common result of the multiboot2 and the PVH parser.
 //!
-//! Key type: [`Firmware`]. Filled by [`crate::multiboot2`] or [`crate::pvh`], read by the binary, [`crate::memory_map`] and
-//! [`crate::acpi`]. Everything is copied, because the memory it came from may be used afterwards.
+//! Key type: [`Firmware`]. Filled by [`crate::multiboot2`] or [`crate::pvh`], read by the binary,
+//! [`crate::memory_map`] and [`crate::acpi`]. Everything is copied, because the memory it came from may be used
+//! afterwards.
 
 use ecusson_abi::boot::{BootFramebuffer, COMMAND_LINE_MAX};
 

@@ -1,5 +1,5 @@
-//! [`crate::place`] and [`crate::paging`] together, over many random machines: what was planned is disjoint, the page tables say
-//! exactly what they should, and the kernel's check agrees.
+//! [`crate::place`] and [`crate::paging`] together, over many random machines: what was planned is disjoint, the page
+//! tables say exactly what they should, and the kernel's check agrees.
 
 use ecusson_abi::boot::*;
 
@@ -46,7 +46,8 @@ fn image(entry: u64, segments: &[FlatSegment]) -> FlatImage {
     image
 }
 
-/// A kernel of three segments with a gap, the first large enough for a large page; a root of two; bundle and composition.
+/// A kernel of three segments with a gap, the first large enough for a large page; a root of two; bundle and
+/// composition.
 fn header(payload_bytes: u64) -> PayloadHeader {
     let kernel = [
         segment(KERNEL_BASE, 513, SEGMENT_READ | SEGMENT_EXECUTE),
@@ -276,8 +277,8 @@ fn one_machine(dice: &mut Dice) {
     assert_eq!(free + users.iter().sum::<u64>() + 0x9_F000, all);
 }
 
-/// Catches overlaps, holes in the direct map, a writable code page, a missing guard, a page table pool that is too small, and
-/// memory that is lost, on 120 machines.
+/// Catches overlaps, holes in the direct map, a writable code page, a missing guard, a page table pool that is too
+/// small, and memory that is lost, on 120 machines.
 #[test]
 fn every_machine_is_laid_out_right() {
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);

@@ -1,9 +1,10 @@
 //! The loader's pure half: everything that reads what firmware and boot loaders left in memory, and everything that
-//! decides where things go. No unsafe code; memory is reached through [`physical::Physical`], so all of it runs on the host.
+//! decides where things go. No unsafe code; memory is reached through [`physical::Physical`], so all of it runs on
+//! the host.
 //!
 //! Way through it (called by the binary, `main.rs`): [`multiboot2`] or [`pvh`] fill a [`firmware::Firmware`];
-//! [`acpi`] adds what the tables say to a `BootInfo`; [`memory_map`] makes RAM ranges; [`place`] chooses memory for everything;
-//! [`paging`] builds the page tables.
+//! [`acpi`] adds what the tables say to a `BootInfo`; [`memory_map`] makes RAM ranges; [`place`] chooses memory for
+//! everything; [`paging`] builds the page tables.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

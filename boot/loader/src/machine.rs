@@ -1,4 +1,5 @@
-//! The loader's unsafe half: ports, CPUID, control registers, physical memory through the identity mapping, and the jump.
+//! The loader's unsafe half: ports, CPUID, control registers, physical memory through the identity mapping, and the
+//! jump.
 //!
 //! Key types: [`Identity`], [`Cpu`]. Used by `main.rs` and `serial.rs`.
 
@@ -72,9 +73,9 @@ impl Physical for Identity {
         if !Self::reachable(base, bytes) {
             return None;
         }
-        // SAFETY: the range is mapped readable at its physical address, any byte value is a valid u8, and none of it belongs to
-        // the loader's own objects. Writers need `&mut self`, so it does not change while the slice lives; other processors
-        // are not running. Memory that is a device's yields bytes that the parsers don't trust.
+        // SAFETY: the range is mapped readable at its physical address, any byte value is a valid u8, and none of it
+        // belongs to the loader's own objects. Writers need `&mut self`, so it does not change while the slice lives;
+        // other processors are not running. Memory that is a device's yields bytes that the parsers don't trust.
         Some(unsafe { core::slice::from_raw_parts(base as *const u8, bytes as usize) })
     }
 
@@ -91,7 +92,8 @@ impl Physical for Identity {
         if !Self::reachable(from, bytes) || !Self::reachable(to, bytes) || source.overlaps(target) {
             return None;
         }
-        // SAFETY: both ranges are mapped, hold no object of the loader, and do not overlap; `&mut self` excludes slices.
+        // SAFETY: both ranges are mapped, hold no object of the loader, and do not overlap; `&mut self` excludes
+        // slices.
         unsafe { core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes as usize) }
         Some(())
     }
@@ -172,8 +174,9 @@ pub(crate) unsafe fn set_control_registers() {
 /// `spaces` was built by `paging::build`, `range` lies in RAM, is not the kernel's, and nothing uses it. NXE is on.
 pub(crate) unsafe fn zero(spaces: &Spaces, range: PhysRange) {
     let upper = (PAGE_BYTES / 2) as usize;
-    // SAFETY: the loader's root table is a page of its own bss that nobody reads but the processor; its upper half was empty, so
-    // no translation is cached that this changes. The kernel's root is mapped below 4 GiB. Then the range is mapped writable.
+    // SAFETY: the loader's root table is a page of its own bss that nobody reads but the processor; its upper half
+    // was empty, so no translation is cached that this changes. The kernel's root is mapped below 4 GiB. Then the
+    // range is mapped writable.
     unsafe {
         let ours = (&raw const boot_level4 as u64 + PAGE_BYTES / 2) as *mut u8;
         core::ptr::copy((spaces.kernel_cr3 + PAGE_BYTES / 2) as *const u8, ours, upper);
@@ -182,15 +185,15 @@ pub(crate) unsafe fn zero(spaces: &Spaces, range: PhysRange) {
     }
 }
 
-/// The code that leaves the loader: `mov cr3, rax; mov rsp, rcx; jmp rdx`. It runs in the trampoline page, the only one that
-/// has the same address in both worlds.
+/// The code that leaves the loader: `mov cr3, rax; mov rsp, rcx; jmp rdx`. It runs in the trampoline page, the only
+/// one that has the same address in both worlds.
 pub(crate) const LEAVE: [u8; 8] = [0x0f, 0x22, 0xd8, 0x48, 0x89, 0xcc, 0xff, 0xe2];
 
 /// Goes to the kernel and never comes back.
 ///
 /// # Safety
-/// `trampoline` holds [`LEAVE`] and is mapped executable at its physical address in the running space and in `cr3`; `entry` and
-/// `stack` are mapped there as code and as a stack.
+/// `trampoline` holds [`LEAVE`] and is mapped executable at its physical address in the running space and in `cr3`;
+/// `entry` and `stack` are mapped there as code and as a stack.
 pub(crate) unsafe fn leave(trampoline: u64, cr3: u64, stack: u64, entry: u64, info: u64) -> ! {
     // SAFETY: the caller's promise; the registers are those that `LEAVE` and the kernel's entry expect.
     unsafe {

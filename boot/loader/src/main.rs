@@ -1,7 +1,7 @@
 //! The loader's binary: from the entry code to the kernel, in the order of [`boot`].
 //!
-//! `entry.rs` calls [`loader_main`]. All decisions are in the library; here is what touches the machine. On anything missing
-//! there is one line on COM1, `ecusson loader: <what>; <remedy>`, and a halt.
+//! `entry.rs` calls [`loader_main`]. All decisions are in the library; here is what touches the machine. On anything
+//! missing there is one line on COM1, `ecusson loader: <what>; <remedy>`, and a halt.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

@@ -1,7 +1,7 @@
 //! From the firmware's memory map to the two lists of `BootInfo`: RAM as whole pages, and everything else.
 //!
-//! Called by the binary after the boot protocol was parsed. Where entries overlap, RAM loses: a wrong hole costs memory, wrong
-//! RAM costs the machine.
+//! Called by the binary after the boot protocol was parsed. Where entries overlap, RAM loses: a wrong hole costs
+//! memory, wrong RAM costs the machine.
 
 use ecusson_abi::boot::{BootReserved, DIRECT_MAP_LIMIT, PhysRange, RANGE_MAX};
 

@@ -178,7 +178,8 @@ mod tests {
         ])
     }
 
-    /// Catches a wrong offset, a tag that is not skipped by its padded length, and an old RSDP that replaces a new one.
+    /// Catches a wrong offset, a tag that is not skipped by its padded length, and an old RSDP that replaces a new
+    /// one.
     #[test]
     fn reads_what_grub_writes() {
         let (result, firmware, lines) = read(typical());
@@ -200,7 +201,8 @@ mod tests {
         );
     }
 
-    /// Catches an endless loop or a read beyond the end: every truncation and every changed byte ends, one way or the other.
+    /// Catches an endless loop or a read beyond the end: every truncation and every changed byte ends, one way or the
+    /// other.
     #[test]
     fn survives_every_damage() {
         let good = typical();

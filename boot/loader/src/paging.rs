@@ -1,7 +1,7 @@
 //! The kernel's page tables (AMD APM vol. 2, 5.3; Intel SDM vol. 3, 4.5).
 //!
-//! Key types: [`Tables`] maps ranges with the largest pages that fit; [`build`] makes the two address spaces that the kernel
-//! starts with. Called by the binary with the [`Plan`] of [`crate::place`].
+//! Key types: [`Tables`] maps ranges with the largest pages that fit; [`build`] makes the two address spaces that the
+//! kernel starts with. Called by the binary with the [`Plan`] of [`crate::place`].
 
 use ecusson_abi::boot::{
     BootInfo, DIRECT_MAP_BASE, FlatImage, HPET_VIRT, IO_APIC_VIRT, LOCAL_APIC_VIRT, PAGE_BYTES, PhysRange,
@@ -51,7 +51,8 @@ const fn reach(level: u32) -> u64 {
 /// An upper bound of the page tables that [`build`] makes for this RAM and a kernel of that size.
 #[must_use]
 pub fn tables_needed(ram: &[PhysRange], kernel_bytes: u64, largest: LargestPage) -> u64 {
-    // The direct map is cut at each range's two ends, and at the kernel's: a table of 2 MiB and of 4 KiB pages for each cut.
+    // The direct map is cut at each range's two ends, and at the kernel's: a table of 2 MiB and of 4 KiB pages for
+    // each cut.
     let cuts = 2 * (ram.len() as u64 + 1);
     let top = ram.last().map_or(0, |range| range.end());
     let directories = match largest {
@@ -59,7 +60,8 @@ pub fn tables_needed(ram: &[PhysRange], kernel_bytes: u64, largest: LargestPage)
         LargestPage::TwoMib => ram.iter().map(|range| range.bytes.div_ceil(reach(3)) + 1).sum(),
     };
     let direct = 2 * cuts + top.div_ceil(reach(4)) + directories;
-    // Two roots; the kernel's upper tables and those of the trampoline, the devices and the stacks; the kernel's pages.
+    // Two roots; the kernel's upper tables and those of the trampoline, the devices and the stacks; the kernel's
+    // pages.
     direct + 2 + 8 + (16 << 20) / reach(2) + kernel_bytes.div_ceil(reach(2)) + 2 + kernel_bytes.div_ceil(reach(3)) + 1
 }
 
@@ -151,7 +153,8 @@ pub struct Spaces {
     pub tables_end: u64,
 }
 
-/// Builds both address spaces. `info` gives the devices' addresses, `kernel` the segments, `cores` the number of stack sets.
+/// Builds both address spaces. `info` gives the devices' addresses, `kernel` the segments, `cores` the number of
+/// stack sets.
 ///
 /// # Errors
 /// The pool is empty.

@@ -1,6 +1,7 @@
 //! Decides which memory everything gets, before anything is written.
 //!
-//! Key types: [`Request`], [`Plan`]. Called by the binary after parsing; [`crate::paging`] and the binary carry it out.
+//! Key types: [`Request`], [`Plan`]. Called by the binary after parsing; [`crate::paging`] and the binary carry it
+//! out.
 
 use ecusson_abi::boot::{
     BootInfo, BootSegment, Extent, FRAME_ENTRY_BYTES, FlatImage, PAGE_BYTES, PayloadHeader, PhysRange, RANGE_MAX,

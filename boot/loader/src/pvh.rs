@@ -1,4 +1,5 @@
-//! The PVH start information (Xen, `xen/include/public/arch-x86/hvm/start_info.h`): how QEMU's `-kernel` and Xen start us.
+//! The PVH start information (Xen, `xen/include/public/arch-x86/hvm/start_info.h`): how QEMU's `-kernel` and Xen
+//! start us.
 //!
 //! Called by the binary; fills a [`Firmware`].
 

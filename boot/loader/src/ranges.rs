@@ -112,8 +112,8 @@ impl RangeSet {
         lost
     }
 
-    /// Takes `bytes` (whole pages) at the lowest place from `from` that has the alignment and ends at or before `limit`.
-    /// `None` when there is no such place, or the set is too full to be split.
+    /// Takes `bytes` (whole pages) at the lowest place from `from` that has the alignment and ends at or before
+    /// `limit`. `None` when there is no such place, or the set is too full to be split.
     pub fn take(&mut self, bytes: u64, alignment: u64, from: u64, limit: u64) -> Option<PhysRange> {
         let found = self.as_slice().iter().find_map(|range| {
             let base = range.base.max(from).checked_next_multiple_of(alignment)?;

@@ -9,7 +9,8 @@ use ecusson_loader::report::Report;
 use crate::machine::{port_in, port_out};
 
 const COM1: u16 = 0x3f8;
-/// How often the line status is asked before a byte is sent anyway: a port that isn't there must not stop the machine.
+/// How often the line status is asked before a byte is sent anyway: a port that isn't there must not stop the
+/// machine.
 const PATIENCE: u32 = 100_000;
 /// Line status: the transmitter can take a byte.
 const READY: u8 = 0x20;

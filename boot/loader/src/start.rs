@@ -18,7 +18,8 @@ use ecusson_loader::{acpi, command_line, memory_map, multiboot2, pvh};
 use crate::machine::{Cpu, Identity, LEAVE, halt, leave, loader_range, set_control_registers, zero};
 use crate::serial::Serial;
 
-/// Where the payload lies; `boot/image` patches the file, and `entry.rs` corrects it when a boot loader loaded us elsewhere.
+/// Where the payload lies; `boot/image` patches the file, and `entry.rs` corrects it when a boot loader loaded us
+/// elsewhere.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".payload_location")]
 static PAYLOAD_LOCATION: PayloadLocation = PayloadLocation {
@@ -117,8 +118,8 @@ fn bsp_index(info: &BootInfo, apic_id: u32) -> Option<u32> {
 
 /// Where the payload was loaded.
 fn payload_range() -> Result<PhysRange, Fault> {
-    // SAFETY: a valid static; volatile, because it is another one in the file than at compile time, and the entry code adds
-    // to `phys` how far from its link address the payload was loaded.
+    // SAFETY: a valid static; volatile, because it is another one in the file than at compile time, and the entry
+    // code adds to `phys` how far from its link address the payload was loaded.
     let location = unsafe { (&raw const PAYLOAD_LOCATION).read_volatile() };
     if location.magic != PAYLOAD_LOCATION_MAGIC || location.bytes == 0 {
         return Err(NO_PAYLOAD);
@@ -195,8 +196,9 @@ fn enter_kernel(
     page.copy_from_slice(&LEAVE);
     let stack = stack_top(info.bsp_index, StackKind::Main) - 8;
     let virt = DIRECT_MAP_BASE + info.boot_info_phys.base;
-    // SAFETY: the page was just written and is in both spaces; `build` mapped the kernel's segments, of which the checked
-    // header says that one holds the entry, and the stacks of every enabled core, of which the running one is one.
+    // SAFETY: the page was just written and is in both spaces; `build` mapped the kernel's segments, of which the
+    // checked header says that one holds the entry, and the stacks of every enabled core, of which the running one is
+    // one.
     unsafe { leave(info.trampoline_phys, spaces.ap_cr3, stack, entry, virt) }
 }
 

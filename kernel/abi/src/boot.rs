@@ -43,7 +43,8 @@ pub const STACK_SLOT_BYTES: u64 = 0x8000;
 pub const LOCAL_APIC_VIRT: u64 = 0xFFFF_FFFF_E000_0000;
 /// Virtual address of the HPET page, mapped uncached, when [`BootInfo::hpet_phys`] is not 0.
 pub const HPET_VIRT: u64 = 0xFFFF_FFFF_E000_1000;
-/// Virtual address of the page of I/O APIC 0, mapped uncached; I/O APIC `n` (index in [`BootInfo::io_apics`]) is `n` pages on.
+/// Virtual address of the page of I/O APIC 0, mapped uncached; I/O APIC `n` (index in [`BootInfo::io_apics`]) is `n`
+/// pages on.
 pub const IO_APIC_VIRT: u64 = 0xFFFF_FFFF_E001_0000;
 /// First address that user mode can not have.
 pub const USER_LIMIT: u64 = 0x0000_8000_0000_0000;
@@ -84,8 +85,8 @@ impl StackKind {
     }
 }
 
-/// The first address above the stack `kind` of the core with index `core` in [`BootInfo::cpus`] (page aligned: an initial
-/// stack pointer). Mapped below it are `kind.bytes()` bytes, then at least one unmapped page.
+/// The first address above the stack `kind` of the core with index `core` in [`BootInfo::cpus`] (page aligned: an
+/// initial stack pointer). Mapped below it are `kind.bytes()` bytes, then at least one unmapped page.
 #[must_use]
 pub const fn stack_top(core: u32, kind: StackKind) -> u64 {
     STACKS_BASE + core as u64 * STACKS_STRIDE + (kind as u64 + 1) * STACK_SLOT_BYTES
@@ -157,7 +158,8 @@ impl PhysRange {
 
 /// A processor that the firmware reports as usable, [`BootCpu::flags`].
 pub const CPU_ENABLED: u32 = 1;
-/// Not enabled at boot, but can be switched on later (ACPI 6.5, 5.2.12.2, "online capable"); the kernel does not start it.
+/// Not enabled at boot, but can be switched on later (ACPI 6.5, 5.2.12.2, "online capable"); the kernel does not
+/// start it.
 pub const CPU_ONLINE_CAPABLE: u32 = 2;
 
 /// One logical processor. Index 0 is not necessarily the one that booted: see [`BootInfo::bsp_index`].
@@ -179,7 +181,8 @@ const_assert_eq!(size_of::<BootCpu>(), 16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct BootIoApic {
-    /// Physical address of its registers, page aligned in practice; mapped at [`IO_APIC_VIRT`] with the same offset in the page.
+    /// Physical address of its registers, page aligned in practice; mapped at [`IO_APIC_VIRT`] with the same offset
+    /// in the page.
     pub phys: u64,
     /// Its id.
     pub id: u32,
@@ -323,7 +326,8 @@ pub const FADT_RESET: u32 = 2;
 pub const FADT_TIMER_32_BITS: u32 = 4;
 /// [`BootFadt::flags`]: the platform is hardware-reduced: there are no PM1 and PM timer registers.
 pub const FADT_HARDWARE_REDUCED: u32 = 8;
-/// [`BootFadt::flags`]: `sleep_type_a` and `sleep_type_b` were found: writing them to PM1 control switches the machine off.
+/// [`BootFadt::flags`]: `sleep_type_a` and `sleep_type_b` were found: writing them to PM1 control switches the
+/// machine off.
 pub const FADT_SOFT_OFF: u32 = 16;
 
 /// What is needed of the FADT (ACPI 6.5, 5.2.9) and of `\_S5`.
@@ -399,18 +403,19 @@ pub struct BootSegment {
 }
 const_assert_eq!(size_of::<BootSegment>(), 32);
 
-/// Everything that the kernel learns about the machine. It lies in pages of its own (not in `free`), and the kernel gets its
-/// address in the direct map.
+/// Everything that the kernel learns about the machine. It lies in pages of its own (not in `free`), and the kernel
+/// gets its address in the direct map.
 ///
 /// # The state at the kernel's entry point
-/// `rdi` = virtual address of this structure; `rsp` = [`stack_top`]`(bsp_index, Main) - 8`, holding a zero return address;
-/// long mode, interrupts off, direction flag clear; CR0 = PE, MP, ET, NE, WP, PG; CR4 = PAE, PGE, OSFXSR, OSXMMEXCPT;
-/// EFER = LME, LMA, NXE (and no more); CR3 = `ap_cr3`, which the kernel replaces by `kernel_cr3` first of all. Segment registers hold flat
-/// descriptors of a table that is no longer mapped, and there is no interrupt table: the kernel loads its own before anything can fault.
+/// `rdi` = virtual address of this structure; `rsp` = [`stack_top`]`(bsp_index, Main) - 8`, holding a zero return
+/// address; long mode, interrupts off, direction flag clear; CR0 = PE, MP, ET, NE, WP, PG; CR4 = PAE, PGE, OSFXSR,
+/// OSXMMEXCPT; EFER = LME, LMA, NXE (and no more); CR3 = `ap_cr3`, which the kernel replaces by `kernel_cr3` first of
+/// all. Segment registers hold flat descriptors of a table that is no longer mapped, and there is no interrupt table:
+/// the kernel loads its own before anything can fault.
 ///
 /// # Page tables
-/// All used entries of the kernel half (256 to 511 of the top level) exist and never change afterwards; a new address space copies
-/// all 256. Kernel mappings are global. The direct map uses the largest pages that fit.
+/// All used entries of the kernel half (256 to 511 of the top level) exist and never change afterwards; a new address
+/// space copies all 256. Kernel mappings are global. The direct map uses the largest pages that fit.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BootInfo {

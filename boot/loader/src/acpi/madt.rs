@@ -68,7 +68,8 @@ fn processor(entry: &[u8]) -> Option<BootCpu> {
     })
 }
 
-/// Adds a processor that is not yet known; returns how many found no room. Firmware may list one twice, in both kinds of entry.
+/// Adds a processor that is not yet known; returns how many found no room. Firmware may list one twice, in both kinds
+/// of entry.
 fn add(cpu: BootCpu, info: &mut BootInfo) -> u32 {
     if info.cpus().iter().any(|known| known.apic_id == cpu.apic_id) {
         return 0;

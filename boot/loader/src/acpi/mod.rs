@@ -195,8 +195,8 @@ fn table<'a, P: Physical, R: Report>(memory: &'a P, at: u64, report: &mut R) -> 
     }
 }
 
-/// Entries of a table that begin with a type and a length: yields type and entry, and ends at the first that lies about its
-/// length. `wide`: both are 16 bits (DMAR), else 8.
+/// Entries of a table that begin with a type and a length: yields type and entry, and ends at the first that lies
+/// about its length. `wide`: both are 16 bits (DMAR), else 8.
 pub(crate) struct Entries<'a> {
     rest: &'a [u8],
     length: fn(&[u8]) -> Option<usize>,

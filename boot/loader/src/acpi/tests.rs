@@ -246,7 +246,8 @@ fn reads_power_management() {
     assert_eq!((fadt.sleep_type_a, fadt.sleep_type_b), (5, 1));
 }
 
-/// Catches an RSDP that is found in one way only: copy, address, extended BIOS area, BIOS area, revision 0, a bad XSDT.
+/// Catches an RSDP that is found in one way only: copy, address, extended BIOS area, BIOS area, revision 0, a bad
+/// XSDT.
 #[test]
 fn finds_the_root_in_every_way() {
     let tables = [madt()];
@@ -310,7 +311,8 @@ fn more_than_there_is_room_for() {
     assert!(lines.0.iter().any(|line| line.starts_with("236 processors")));
 }
 
-/// Catches a panic or an endless loop: every byte of every table takes hostile values, with the checksum made right again.
+/// Catches a panic or an endless loop: every byte of every table takes hostile values, with the checksum made right
+/// again.
 #[test]
 fn survives_every_damage() {
     let tables = all_tables();

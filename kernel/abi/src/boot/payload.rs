@@ -21,8 +21,8 @@
 //!
 //! * The kernel and the root process are flattened when the image is built: a [`FlatImage`] is a list of page
 //!   aligned segments, so nobody parses ELF while booting.
-//! * `bundle` (data of all other processes, opaque here) and `composition` (the manifest, compiled, for root) begin at a
-//!   multiple of [`PAGE_BYTES`]; the space behind each up to the next page is zero. They stay where they were
+//! * `bundle` (data of all other processes, opaque here) and `composition` (the manifest, compiled, for root) begin
+//!   at a multiple of [`PAGE_BYTES`]; the space behind each up to the next page is zero. They stay where they were
 //!   loaded, and root receives them as whole pages.
 //! * `total_bytes` is a multiple of [`PAGE_BYTES`].
 
@@ -325,7 +325,8 @@ impl PayloadHeader {
         }
     }
 
-    /// Checks the whole header against the payload's length. `boot/image` calls it on what it wrote, the loader on what it got.
+    /// Checks the whole header against the payload's length. `boot/image` calls it on what it wrote, the loader on
+    /// what it got.
     ///
     /// # Errors
     /// The first rule broken.

@@ -65,6 +65,8 @@ fn payload_header_has_golden_bytes() {
 }
 
 /// Catches a rule of the payload that is not checked.
+// Over 60 lines: a table with one line for each rule.
+#[allow(clippy::too_many_lines)]
 #[test]
 fn payload_rules_are_checked() {
     type Change = fn(&mut PayloadHeader);
@@ -194,7 +196,7 @@ fn boot_information_rules_are_checked() {
         (|info| info.free_count = 0, Err(Ranges)),
         (|info| info.free[1].base = 0x20_0000, Err(Ranges)),
         (|info| info.free[1].bytes = 0x80_0001, Err(Ranges)),
-        (|info| info.ram[1].bytes = u64::MAX & !4095, Err(Ranges)),
+        (|info| info.ram[1].bytes = !4095, Err(Ranges)),
         (|info| info.top_frame = 0xFFF, Err(Ranges)),
         (|info| info.top_frame = u64::MAX, Err(Ranges)),
         (|info| info.free[0] = range(0x1000, 0x1000), Err(FreeNotRam)),
