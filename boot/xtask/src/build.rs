@@ -1,34 +1,45 @@
 //! Builds what runs on the machine: kernel, loader, services, drivers, test programs.
 //!
-//! Key type: [`Artifacts`]. Called by [`crate::image`] and [`crate::test`]; calls cargo.
+//! Key type: [`Programs`]. Called by [`crate::image`] and [`crate::test`]; calls cargo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
-use cargo_metadata::Message;
+use cargo_metadata::{Message, Package};
 
 use crate::commands::{add_each, cargo};
-use crate::workspace::{BARE_TARGET, RunsOn, Workspace, has_binary, runs_on};
+use crate::workspace::{BARE_TARGET, Workspace, has_binary};
 
-/// Programs for the bare machine: name of the binary, unstripped ELF file.
-pub(crate) type Artifacts = BTreeMap<String, PathBuf>;
+/// Folders of the two programs that every image has.
+const LOADER: &str = "boot/loader";
+const KERNEL: &str = "kernel/ecusson";
 
-/// Builds every bare-metal program of the workspace, optimised.
+/// Built programs: unstripped ELF files.
+pub(crate) struct Programs {
+    /// `boot/loader`.
+    pub(crate) loader: PathBuf,
+    /// `kernel/ecusson`; the texts of the trace lie in it.
+    pub(crate) kernel: PathBuf,
+    /// The others, by the name of their package.
+    pub(crate) others: BTreeMap<String, PathBuf>,
+}
+
+/// Builds loader, kernel and the named packages for the bare machine, optimised.
 ///
-/// One cargo call for all: its own bookkeeping is quicker than ours, and features are the same in every image.
-pub(crate) fn machine_programs(workspace: &Workspace) -> anyhow::Result<Artifacts> {
-    let mut names = Vec::new();
-    for package in workspace.members() {
-        if runs_on(package)? == RunsOn::Machine && has_binary(package) {
-            names.push(package.name.to_string());
-        }
+/// One cargo call for all of them: features are then the same in every image.
+pub(crate) fn programs(workspace: &Workspace, packages: &BTreeSet<String>) -> anyhow::Result<Programs> {
+    let (loader, kernel) = (in_folder(workspace, LOADER)?, in_folder(workspace, KERNEL)?);
+    for name in packages {
+        let known = workspace
+            .members()
+            .any(|package| *package.name == *name && has_binary(package));
+        anyhow::ensure!(
+            known,
+            "a manifest names the program {name}, and no package with a program is called so"
+        );
     }
-    anyhow::ensure!(
-        !names.is_empty(),
-        "no member of the workspace says runs-on = \"machine\""
-    );
     let mut command = cargo(workspace, "build");
     command.args([
         "--release",
@@ -37,18 +48,50 @@ pub(crate) fn machine_programs(workspace: &Workspace) -> anyhow::Result<Artifact
         BARE_TARGET,
         "--message-format=json-render-diagnostics",
     ]);
+    let names: Vec<String> = packages
+        .iter()
+        .cloned()
+        .chain([loader.clone(), kernel.clone()])
+        .collect();
     add_each(&mut command, "-p", &names);
+    let mut built = run(workspace, &mut command)?;
+    let mut take = |name: &str| {
+        built
+            .remove(name)
+            .with_context(|| format!("cargo built no program of {name}"))
+    };
+    Ok(Programs {
+        loader: take(&loader)?,
+        kernel: take(&kernel)?,
+        others: built,
+    })
+}
+
+/// The name of the package in a folder.
+fn in_folder(workspace: &Workspace, folder: &str) -> anyhow::Result<String> {
+    let found = workspace.members().find(|package| workspace.folder(package) == folder);
+    Ok(found
+        .with_context(|| format!("no package lies in {folder}"))?
+        .name
+        .to_string())
+}
+
+/// Runs cargo and reads which program belongs to which package.
+fn run(workspace: &Workspace, command: &mut Command) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let messages = child.stdout.take().context("cargo has no output")?;
-    let mut artifacts = Artifacts::new();
+    let mut built = BTreeMap::new();
     for message in Message::parse_stream(std::io::BufReader::new(messages)) {
         if let Message::CompilerArtifact(artifact) = message?
             && let Some(executable) = artifact.executable
+            && let Some(package) = workspace
+                .members()
+                .find(|package: &&Package| package.id == artifact.package_id)
         {
-            artifacts.insert(artifact.target.name, executable.into_std_path_buf());
+            built.insert(package.name.to_string(), executable.into_std_path_buf());
         }
     }
     let status = child.wait()?;
     anyhow::ensure!(status.success(), "the programs of the machine do not build");
-    Ok(artifacts)
+    Ok(built)
 }

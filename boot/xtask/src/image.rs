@@ -1,21 +1,26 @@
 //! `./x image`: a manifest and the built programs into an ELF file for `qemu -kernel` and a hybrid ISO for servers.
 //!
-//! Composition is `boot/image`'s; this module feeds it and makes the ISO. Called by [`crate::test`], [`crate::run`] and
+//! Composition is `boot/image`'s; this module feeds it, shows what it refuses, and makes the ISO. Key types: [`Recipe`],
+//! [`Composed`]. Called by [`crate::test`], [`crate::run`] and
 //! [`crate::bench`]; calls [`crate::build`] and `grub-mkrescue`.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use ecusson_image::diagnostic::{Colour, render};
+use ecusson_image::{Artifacts, Diagnostic, Manifest, Source, graph};
 use ecusson_qemu_tests::machine::ImageFiles;
 
-use crate::build::{self, Artifacts};
+use crate::build::{self, Programs};
 use crate::commands::capture;
 use crate::workspace::Workspace;
 
 /// The image that `./x image` and `./x run` make unless told otherwise.
-pub(crate) const DEFAULT_MANIFEST: &str = "boot/manifests/ecusson.toml";
+pub(crate) const DEFAULT_MANIFEST: &str = "boot/manifests/default.toml";
 
 /// The one entry of the boot menu. GRUB shows it for no time: a server boots, it does not ask.
 const GRUB_CONFIGURATION: &str = "\
@@ -27,52 +32,126 @@ menuentry \"Ecusson\" {
 }
 ";
 
+/// A composed image.
+#[derive(Clone)]
+pub(crate) struct Composed {
+    /// What QEMU boots.
+    pub(crate) files: ImageFiles,
+    /// Bytes of the kernel's segments in memory.
+    pub(crate) kernel_bytes: u64,
+}
+
+/// A manifest that was read.
+pub(crate) struct Recipe {
+    source: Source,
+    manifest: Manifest,
+}
+
+impl Recipe {
+    /// Reads a manifest; its mistakes of form are the error.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let source = Source::load(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let manifest = Manifest::parse(&source).map_err(|mistakes| refused(&source, &mistakes))?;
+        Ok(Self { source, manifest })
+    }
+
+    /// The packages whose programs it names.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = String> {
+        ecusson_image::artifacts::binaries(&self.manifest).into_iter()
+    }
+
+    /// Composes the image: `stem` with `.elf`, and with `.iso` if wanted.
+    pub(crate) fn compose(&self, programs: &Programs, stem: &Path, with_iso: bool) -> anyhow::Result<Composed> {
+        let artifacts = read_programs(programs)?;
+        let image = ecusson_image::compose(&self.manifest, &artifacts).map_err(|all| refused(&self.source, &all))?;
+        if !image.warnings.is_empty() {
+            eprint!("{}", render(&self.source, &image.warnings, colour()));
+        }
+        let elf = suffixed(stem, "elf");
+        fs::write(&elf, &image.elf).with_context(|| format!("cannot write {}", elf.display()))?;
+        let iso = if with_iso { Some(make_iso(&elf, stem)?) } else { None };
+        Ok(Composed {
+            files: ImageFiles { elf, iso },
+            kernel_bytes: image.kernel_bytes,
+        })
+    }
+
+    /// Writes who may talk to whom: SVG, or DOT if the file is called so.
+    fn draw(&self, file: &Path) -> anyhow::Result<()> {
+        let checked = ecusson_image::check(&self.manifest).map_err(|mistakes| refused(&self.source, &mistakes))?;
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        let drawing = match extension {
+            Some("svg") => graph::svg(&checked.composition),
+            Some("dot") => graph::dot(&checked.composition),
+            _ => anyhow::bail!("{}: the graph is written as .svg or .dot", file.display()),
+        };
+        fs::write(file, drawing).with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
 /// Makes `target/ecusson/ecusson.elf` and `ecusson.iso`, and the graph if asked for.
-pub(crate) fn command(workspace: &Workspace, manifest: &Path, graph: Option<&Path>) -> anyhow::Result<()> {
-    let files = build_and_compose(workspace, manifest, true)?;
+pub(crate) fn command(workspace: &Workspace, manifest: &Path, drawing: Option<&Path>) -> anyhow::Result<()> {
+    let recipe = Recipe::load(manifest)?;
+    if let Some(file) = drawing {
+        // First, because it needs no programs: people look at it to find out why an image is refused.
+        recipe.draw(file)?;
+        println!("{}", file.display());
+    }
+    let programs = build::programs(workspace, &recipe.packages().collect())?;
+    let files = recipe
+        .compose(&programs, &workspace.output("")?.join("ecusson"), true)?
+        .files;
     for file in [Some(&files.elf), files.iso.as_ref()].into_iter().flatten() {
         println!("{} ({} KiB)", file.display(), fs::metadata(file)?.len() / 1024);
-    }
-    if let Some(graph) = graph {
-        draw(manifest, graph)?;
-        println!("{}", graph.display());
     }
     Ok(())
 }
 
-/// Builds all programs and composes the image in `target/ecusson`.
-pub(crate) fn build_and_compose(workspace: &Workspace, manifest: &Path, with_iso: bool) -> anyhow::Result<ImageFiles> {
-    let artifacts = build::machine_programs(workspace)?;
-    compose(
-        &workspace.root.join(manifest),
-        &artifacts,
-        &workspace.output("")?.join("ecusson"),
-        with_iso,
+fn read_programs(programs: &Programs) -> anyhow::Result<Artifacts> {
+    let read = |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let mut binaries = BTreeMap::new();
+    for (name, path) in &programs.others {
+        binaries.insert(name.clone(), read(path)?);
+    }
+    Ok(Artifacts {
+        loader: read(&programs.loader)?,
+        kernel: read(&programs.kernel)?,
+        binaries,
+    })
+}
+
+/// The mistakes of a manifest as an error that shows its lines.
+fn refused(source: &Source, mistakes: &[Diagnostic]) -> anyhow::Error {
+    anyhow::anyhow!(
+        "this image is refused\n\n{}",
+        render(source, mistakes, colour()).trim_end()
     )
 }
 
-/// Composes an image: `stem` with `.elf`, and with `.iso` if wanted.
-pub(crate) fn compose(
-    manifest: &Path,
-    artifacts: &Artifacts,
-    stem: &Path,
-    with_iso: bool,
-) -> anyhow::Result<ImageFiles> {
-    let _ = artifacts;
-    let elf = stem.with_extension("elf");
-    anyhow::ensure!(elf.exists(), "cannot compose {} yet", manifest.display());
-    let iso = if with_iso { Some(make_iso(&elf, stem)?) } else { None };
-    Ok(ImageFiles { elf, iso })
+fn colour() -> Colour {
+    if std::io::stderr().is_terminal() {
+        Colour::Always
+    } else {
+        Colour::Never
+    }
+}
+
+/// `stem.suffix`, whatever dots the stem has.
+fn suffixed(stem: &Path, suffix: &str) -> PathBuf {
+    let mut name = stem.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
 }
 
 /// An ISO that BIOS and UEFI boot, from a CD drive or a disk.
 fn make_iso(elf: &Path, stem: &Path) -> anyhow::Result<PathBuf> {
-    let tree = stem.with_extension("iso-tree");
+    let tree = suffixed(stem, "iso-tree");
     let grub = tree.join("boot/grub");
     fs::create_dir_all(&grub).with_context(|| format!("cannot make {}", grub.display()))?;
     fs::copy(elf, tree.join("boot/ecusson.elf"))?;
     fs::write(grub.join("grub.cfg"), GRUB_CONFIGURATION)?;
-    let iso = stem.with_extension("iso");
+    let iso = suffixed(stem, "iso");
     let mut command = Command::new("grub-mkrescue");
     // Only what the menu above uses: a smaller file, made sooner.
     command.args([
@@ -84,9 +163,4 @@ fn make_iso(elf: &Path, stem: &Path) -> anyhow::Result<PathBuf> {
     capture(command.arg("-o").arg(&iso).arg(&tree)).context("no ISO")?;
     fs::remove_dir_all(&tree)?;
     Ok(iso)
-}
-
-/// Writes the capability graph as DOT, or by graphviz as SVG.
-fn draw(manifest: &Path, graph: &Path) -> anyhow::Result<()> {
-    anyhow::bail!("cannot draw {} to {} yet", manifest.display(), graph.display())
 }

@@ -52,7 +52,7 @@ struct ImageOptions {
     /// The image's description
     #[arg(long, default_value = image::DEFAULT_MANIFEST)]
     manifest: PathBuf,
-    /// Also draw who may talk to whom (.svg with graphviz, or .dot)
+    /// Also draw who may talk to whom, as .svg or .dot
     #[arg(long, value_name = "FILE")]
     graph: Option<PathBuf>,
 }

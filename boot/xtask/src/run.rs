@@ -13,9 +13,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ecusson_qemu_tests::machine::{Boot, Clock, Machine, Serial, TEST_CPU};
 
-use crate::image;
 use crate::trace::Decoder;
 use crate::workspace::Workspace;
+use crate::{build, image};
 
 /// How to run.
 #[derive(clap::Args)]
@@ -59,7 +59,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
         Some(Firmware::Bios) => Boot::IsoBios,
         Some(Firmware::Uefi) => Boot::IsoUefi,
     };
-    let image = image::build_and_compose(workspace, &options.manifest, boot != Boot::Pvh)?;
+    let recipe = image::Recipe::load(&options.manifest)?;
+    let programs = build::programs(workspace, &recipe.packages().collect())?;
+    let image = recipe
+        .compose(&programs, &workspace.output("run")?.join("ecusson"), boot != Boot::Pvh)?
+        .files;
     let trace = workspace.output("run")?.join("trace.bin");
     File::create(&trace).with_context(|| format!("cannot write {}", trace.display()))?;
     let machine = Machine {
@@ -78,7 +82,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     let decoder = if options.no_trace {
         None
     } else {
-        Decoder::load(&image.elf)?
+        Decoder::load(&programs.kernel)?
     };
     let ended = AtomicBool::new(false);
     let status = thread::scope(|scope| {

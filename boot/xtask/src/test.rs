@@ -4,14 +4,15 @@
 //! `ecusson-qemu-tests`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::btree_map::Entry;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Mutex;
 
 use anyhow::Context as _;
 use ecusson_qemu_tests::case::Outcome;
 use ecusson_qemu_tests::description::{self, Purpose, Test};
-use ecusson_qemu_tests::machine::{Boot, ImageFiles};
+use ecusson_qemu_tests::machine::Boot;
 use ecusson_qemu_tests::schedule::{self, Job};
 
 use crate::commands::{add_each, cargo};
@@ -139,32 +140,44 @@ fn failed_names(text: &str) -> Vec<String> {
 
 /// Builds the images the tests need, then runs all cases.
 fn qemu_tests(workspace: &Workspace, tests: &[Test], report: &mut Report) -> anyhow::Result<()> {
-    let artifacts = build::machine_programs(workspace)?;
     let folder = workspace.output("tests")?;
-    let mut images: BTreeMap<&Path, ImageFiles> = BTreeMap::new();
-    for test in tests {
-        let wants_iso = test.description.boot.iter().any(|&boot| boot != Boot::Pvh);
-        let stem: PathBuf = folder.join(&test.name);
-        let known = images.get(test.manifest.as_path());
-        if known.is_none_or(|files| wants_iso && files.iso.is_none()) {
-            let files = image::compose(&test.manifest, &artifacts, &stem, wants_iso)?;
-            images.insert(&test.manifest, files);
-        }
-    }
-    let jobs = tests.iter().flat_map(|test| {
-        let image = images[test.manifest.as_path()].clone();
-        test.cases().into_iter().map(move |case| Job {
-            case,
-            image: image.clone(),
-        })
-    });
+    let jobs = prepare(workspace, tests, &folder)?;
     let report = Mutex::new(report);
-    schedule::run_all(jobs.collect(), &folder, &|outcome| {
+    schedule::run_all(jobs, &folder, &|outcome| {
         if let Ok(mut report) = report.lock() {
             tell(outcome, &mut report);
         }
     });
     Ok(())
+}
+
+/// One image for each manifest, with an ISO where one of its tests boots from it; a job for each case.
+fn prepare(workspace: &Workspace, tests: &[Test], folder: &Path) -> anyhow::Result<Vec<Job>> {
+    let mut recipes = BTreeMap::new();
+    for test in tests {
+        let (_, with_iso) = match recipes.entry(&test.manifest) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert((image::Recipe::load(&test.manifest)?, false)),
+        };
+        *with_iso |= test.description.boot.iter().any(|&boot| boot != Boot::Pvh);
+    }
+    let programs = build::programs(
+        workspace,
+        &recipes.values().flat_map(|(recipe, _)| recipe.packages()).collect(),
+    )?;
+    let mut images = BTreeMap::new();
+    for (number, (path, (recipe, with_iso))) in recipes.iter().enumerate() {
+        let composed = recipe.compose(&programs, &folder.join(format!("image-{number}")), *with_iso)?;
+        images.insert(*path, composed.files);
+    }
+    let jobs = tests.iter().flat_map(|test| {
+        let image = images[&test.manifest].clone();
+        test.cases().into_iter().map(move |case| Job {
+            case,
+            image: image.clone(),
+        })
+    });
+    Ok(jobs.collect())
 }
 
 /// A line for a case that passed; reasons and console for one that failed.

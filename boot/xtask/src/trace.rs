@@ -1,6 +1,6 @@
 //! Decodes the trace port: defmt frames, whose texts lie in the unstripped kernel.
 //!
-//! Key types: [`Decoder`] (the texts), [`Stream`] (one run's frames). Called by [`crate::run`] and [`crate::test`].
+//! Key types: [`Decoder`] (the texts), [`Stream`] (one run's frames). Called by [`crate::run`].
 
 use std::fs;
 use std::path::Path;

@@ -42,24 +42,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
         .filter(asked)
         .collect();
     anyhow::ensure!(!groups.is_empty(), "there is no such group");
-    let artifacts = build::machine_programs(workspace)?;
-    let folder = workspace.output("bench")?;
     let mut figures = sizes(workspace)?;
     for group in &groups {
-        let with_iso = group.description.boot.iter().any(|&boot| boot != Boot::Pvh);
-        let files = image::compose(&group.manifest, &artifacts, &folder.join(&group.name), with_iso)?;
-        for one in group.cases() {
-            eprintln!("--- measuring {}", one.title());
-            let outcome = case::run(&one, &files, &folder, Clock::Instructions, 1);
-            anyhow::ensure!(
-                outcome.passed(),
-                "{} failed: {}\n{}",
-                outcome.title,
-                outcome.faults.join("; "),
-                outcome.console
-            );
-            figures.append(&mut read_figures(&outcome.console)?);
-        }
+        figures.append(&mut measure(workspace, group)?);
     }
     print!("{}", table::render(&figures));
     if let Some(file) = &options.json {
@@ -67,6 +52,29 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
+}
+
+/// Builds the image of a group and runs its cases.
+fn measure(workspace: &Workspace, group: &Test) -> anyhow::Result<Figures> {
+    let folder = workspace.output("bench")?;
+    let recipe = image::Recipe::load(&group.manifest)?;
+    let programs = build::programs(workspace, &recipe.packages().collect())?;
+    let with_iso = group.description.boot.iter().any(|&boot| boot != Boot::Pvh);
+    let image = recipe.compose(&programs, &folder.join(&group.name), with_iso)?;
+    let mut figures = Figures::from([("kernel_image_bytes".to_owned(), image.kernel_bytes)]);
+    for case in group.cases() {
+        eprintln!("--- measuring {}", case.title());
+        let outcome = case::run(&case, &image.files, &folder, Clock::Instructions, 1);
+        let faults = outcome.faults.join("; ");
+        anyhow::ensure!(
+            outcome.passed(),
+            "{} failed: {faults}\n{}",
+            outcome.title,
+            outcome.console
+        );
+        figures.append(&mut read_figures(&outcome.console)?);
+    }
+    Ok(figures)
 }
 
 /// What can be counted without running anything.
