@@ -42,7 +42,9 @@ pub(crate) fn reply_wait(deadline: u64, transfer: u64) -> Fast {
 #[inline(always)]
 pub(crate) fn signal(slot: u64, bits: u64) -> Fast {
     let kernel = KERNEL.lock();
-    kernel.fast_signal(kernel.this_core(), slot, bits).map_or(Fast::NO, |()| Fast::done(0))
+    kernel
+        .fast_signal(kernel.this_core(), slot, bits)
+        .map_or(Fast::NO, |()| Fast::done(0))
 }
 
 /// `Invoke`: only the question what a slot holds.
@@ -52,5 +54,7 @@ pub(crate) fn invoke(slot: u64, operation: u64) -> Fast {
         return Fast::NO;
     }
     let kernel = KERNEL.lock();
-    kernel.fast_identify(kernel.this_core(), slot).map_or(Fast::NO, Fast::done)
+    kernel
+        .fast_identify(kernel.this_core(), slot)
+        .map_or(Fast::NO, Fast::done)
 }

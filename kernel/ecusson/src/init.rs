@@ -4,7 +4,8 @@ use core::fmt;
 
 use ecusson_abi::Rights;
 use ecusson_abi::boot::{
-    BootSegment, IO_APIC_MAX, PAGE_BYTES, PhysRange, RANGE_MAX, SEGMENT_EXECUTE, SEGMENT_MAX, SEGMENT_READ, SEGMENT_WRITE,
+    BootSegment, IO_APIC_MAX, PAGE_BYTES, PhysRange, RANGE_MAX, SEGMENT_EXECUTE, SEGMENT_MAX, SEGMENT_READ,
+    SEGMENT_WRITE,
 };
 use ecusson_abi::time::TimePage;
 use ecusson_core::boot::{Boot, Run, Segment};
@@ -47,7 +48,11 @@ pub(crate) fn start(info: &'static BootInfo) -> Result<(), StartError> {
 fn report(info: &BootInfo, machine: &Machine) {
     let bytes: u64 = info.ram().iter().map(|range| range.bytes).sum();
     let (features, policy) = (&machine.features, &machine.policy);
-    log::line(format_args!("Ecusson, {} MiB of memory, TSC {} kHz", bytes >> 20, machine.ticks_per_second / 1000));
+    log::line(format_args!(
+        "Ecusson, {} MiB of memory, TSC {} kHz",
+        bytes >> 20,
+        machine.ticks_per_second / 1000
+    ));
     log::line(format_args!(
         "{:?} family {:#x} model {:#x}; mitigations: control {:#x}, automatic IBRS {}, border {:#x}",
         features.vendor,
@@ -68,7 +73,10 @@ struct Runs<const N: usize> {
 
 impl<const N: usize> Runs<N> {
     const fn new() -> Self {
-        Self { runs: [(0, 0); N], count: 0 }
+        Self {
+            runs: [(0, 0); N],
+            count: 0,
+        }
     }
 
     /// Adds a run, if there is room; empty ones are left out.
@@ -109,7 +117,12 @@ fn free_memory(info: &BootInfo) -> Option<(Runs<RANGE_MAX>, Run)> {
 /// RAM, and the devices that the kernel drives: nobody may map them as device memory.
 fn reserved_memory(info: &BootInfo) -> Runs<{ RANGE_MAX + IO_APIC_MAX + 2 }> {
     let mut reserved = Runs::new();
-    let page = |phys: u64| pages(PhysRange { base: phys, bytes: if phys == 0 { 0 } else { 1 } });
+    let page = |phys: u64| {
+        pages(PhysRange {
+            base: phys,
+            bytes: if phys == 0 { 0 } else { 1 },
+        })
+    };
     reserved.push(page(info.local_apic_phys));
     reserved.push(page(info.hpet_phys));
     for apic in info.io_apics() {
@@ -123,14 +136,20 @@ fn reserved_memory(info: &BootInfo) -> Runs<{ RANGE_MAX + IO_APIC_MAX + 2 }> {
 
 fn segment(segment: &BootSegment) -> Segment {
     let mut rights = Rights::NONE;
-    for (bit, right) in
-        [(SEGMENT_READ, Rights::READ), (SEGMENT_WRITE, Rights::WRITE), (SEGMENT_EXECUTE, Rights::EXECUTE)]
-    {
+    for (bit, right) in [
+        (SEGMENT_READ, Rights::READ),
+        (SEGMENT_WRITE, Rights::WRITE),
+        (SEGMENT_EXECUTE, Rights::EXECUTE),
+    ] {
         if segment.flags & bit != 0 {
             rights = rights.with(right);
         }
     }
-    Segment { run: (segment.phys / PAGE_BYTES, segment.pages), virtual_page: segment.vaddr / PAGE_BYTES, rights }
+    Segment {
+        run: (segment.phys / PAGE_BYTES, segment.pages),
+        virtual_page: segment.vaddr / PAGE_BYTES,
+        rights,
+    }
 }
 
 fn make_first_objects(info: &BootInfo, machine: &Machine) -> Result<(), StartError> {

@@ -3,7 +3,8 @@
 use core::fmt;
 use core::panic::PanicInfo;
 
-use ecusson_x86::{power, serial, smp};
+use ecusson_x86::smp::{self, Stop};
+use ecusson_x86::{power, serial};
 
 /// Writes one line to the console: what happened, on which core.
 pub(crate) fn line(message: fmt::Arguments<'_>) {
@@ -13,10 +14,17 @@ pub(crate) fn line(message: fmt::Arguments<'_>) {
 /// A broken invariant of the kernel: says where, stops every core, and does what the command line wants then.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    smp::stop_others();
+    if smp::stop_others() == Stop::Again {
+        power::after_panic();
+    }
     match info.location() {
         Some(place) => {
-            serial::emergency_line(format_args!("kernel panic at {}:{}: {}", place.file(), place.line(), info.message()));
+            serial::emergency_line(format_args!(
+                "kernel panic at {}:{}: {}",
+                place.file(),
+                place.line(),
+                info.message()
+            ));
         }
         None => serial::emergency_line(format_args!("kernel panic: {}", info.message())),
     }

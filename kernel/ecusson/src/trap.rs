@@ -67,7 +67,11 @@ pub(crate) fn trap(vector: u64, code: u64) {
 }
 
 fn exception(vector: u64, code: u64) {
-    let address = if vector == PAGE_FAULT { ecusson_x86::percpu::fault_address() } else { 0 };
+    let address = if vector == PAGE_FAULT {
+        ecusson_x86::percpu::fault_address()
+    } else {
+        0
+    };
     enter(|kernel| kernel.fault(Fault { vector, code, address }));
 }
 
@@ -89,7 +93,11 @@ fn enter(handle: impl FnOnce(&Guard<'_>)) {
     switch::to_current(&kernel);
     apic::arm(kernel.next_timer());
     let interrupts = core.ipi_mask.take();
-    let flushes = if core.flush_requested.take() { tlb::pending(&kernel) } else { 0 };
+    let flushes = if core.flush_requested.take() {
+        tlb::pending(&kernel)
+    } else {
+        0
+    };
     if interrupts | flushes != 0 {
         reach_others(kernel, interrupts, flushes);
     }
@@ -109,7 +117,12 @@ fn reach_others(kernel: Guard<'_>, interrupts: u64, flushes: u64) {
 #[cold]
 fn carry_out(kernel: &Guard<'_>, effect: Effect) {
     match effect {
-        Effect::RouteLine { line, vector, core, flags } => {
+        Effect::RouteLine {
+            line,
+            vector,
+            core,
+            flags,
+        } => {
             let trigger = Trigger::from_flags(flags);
             if !io_apic::route(line, vector, kernel.core(core).apic_id.get(), trigger) {
                 log::line(format_args!("no I/O APIC has line {line}"));
@@ -139,7 +152,11 @@ fn report_unhandled(kernel: &Guard<'_>, name: Ref<Thread>) {
         fault.code,
         fault.address
     ));
-    defmt::warn!("thread {=u64:x} ended by exception {=u64}", name.address(), fault.vector);
+    defmt::warn!(
+        "thread {=u64:x} ended by exception {=u64}",
+        name.address(),
+        fault.vector
+    );
 }
 
 fn user_log(words: [u64; 5], count: u8) {

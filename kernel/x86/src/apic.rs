@@ -110,7 +110,10 @@ pub(crate) unsafe fn set_up(acpi_id: u32, nmis: &[BootLocalNmi]) {
     for local in [LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT0 + 1] {
         write(local, MASKED);
     }
-    for nmi in nmis.iter().filter(|nmi| nmi.acpi_id == u32::MAX || nmi.acpi_id == acpi_id) {
+    for nmi in nmis
+        .iter()
+        .filter(|nmi| nmi.acpi_id == u32::MAX || nmi.acpi_id == acpi_id)
+    {
         write(LVT_LINT0 + (nmi.lint & 1), DELIVER_NMI);
     }
     write(LVT_ERROR, u32::from(ERROR_VECTOR));
@@ -131,7 +134,11 @@ pub(crate) unsafe fn set_up(acpi_id: u32, nmis: &[BootLocalNmi]) {
 #[must_use]
 pub fn id() -> u32 {
     let value = read(ID);
-    if X2_MODE.load(Ordering::Relaxed) { value } else { value >> 24 }
+    if X2_MODE.load(Ordering::Relaxed) {
+        value
+    } else {
+        value >> 24
+    }
 }
 
 /// Whether cores are reached through x2APIC.

@@ -44,7 +44,9 @@ impl core::fmt::Display for BootError {
             Self::Info(error) => write!(f, "cannot start: {}", error.message()),
             Self::Missing(what) => write!(f, "cannot start: the processor lacks {what}"),
             Self::Refused(why) => write!(f, "cannot start: {why}"),
-            Self::NoClock => f.write_str("cannot start: no clock tells how fast the time stamp counter runs (HPET, ACPI timer, interval timer)"),
+            Self::NoClock => f.write_str(
+                "cannot start: no clock tells how fast the time stamp counter runs (HPET, ACPI timer, interval timer)",
+            ),
         }
     }
 }
@@ -58,7 +60,10 @@ struct Common {
 // SAFETY: written by the booting core before others run, read afterwards.
 unsafe impl Sync for Common {}
 
-static COMMON: Common = Common { mode: Cell::new(Mode::Auto), nmis: Cell::new(&[]) };
+static COMMON: Common = Common {
+    mode: Cell::new(Mode::Auto),
+    nmis: Cell::new(&[]),
+};
 
 /// What is known of the machine once it is set up.
 #[derive(Clone, Copy, Debug)]
@@ -97,11 +102,18 @@ pub fn set_up_machine(info: &'static BootInfo) -> Result<Machine, BootError> {
         x86::controlregs::cr3_write(info.kernel_cr3);
         io_apic::mask_old_controllers();
         set_up_core(block);
-        KERNEL.lock().store.set_memory(info.frame_table.base, info.top_frame, info.kernel_cr3);
+        KERNEL
+            .lock()
+            .store
+            .set_memory(info.frame_table.base, info.top_frame, info.kernel_cr3);
     }
     io_apic::set_up(info);
     let ticks_per_second = clock::calibrate(&features, info).ok_or(BootError::NoClock)?;
-    Ok(Machine { features, policy, ticks_per_second })
+    Ok(Machine {
+        features,
+        policy,
+        ticks_per_second,
+    })
 }
 
 fn choose_policy(info: &'static BootInfo, features: &Features) -> Result<Policy, BootError> {

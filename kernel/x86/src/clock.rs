@@ -60,14 +60,23 @@ impl Reference {
             };
             // The period is in femtoseconds and at most 100 ns (IA-PC HPET 1.0a, 2.3.4).
             if (1..=100_000_000).contains(&period) {
-                return Self::Hpet { ticks_per_second: 1_000_000_000_000_000 / period };
+                return Self::Hpet {
+                    ticks_per_second: 1_000_000_000_000_000 / period,
+                };
             }
         }
         let fadt = &info.fadt;
         let usable = fadt.flags & FADT_PRESENT != 0 && fadt.flags & FADT_HARDWARE_REDUCED == 0;
         if usable && fadt.pm_timer.address != 0 && fadt.pm_timer.space == REGISTER_PORT {
-            let mask = if fadt.flags & FADT_TIMER_32_BITS != 0 { 0xFFFF_FFFF } else { 0xFF_FFFF };
-            return Self::PmTimer { port: fadt.pm_timer.address as u16, mask };
+            let mask = if fadt.flags & FADT_TIMER_32_BITS != 0 {
+                0xFFFF_FFFF
+            } else {
+                0xFF_FFFF
+            };
+            return Self::PmTimer {
+                port: fadt.pm_timer.address as u16,
+                mask,
+            };
         }
         Self::IntervalTimer
     }
@@ -211,7 +220,11 @@ fn read_cmos(century: u8) -> [u64; 6] {
     let format = register(0x0B);
     let number = |value: u8| {
         let binary = format & 4 != 0;
-        if binary { u64::from(value) } else { u64::from(value >> 4) * 10 + u64::from(value & 0xF) }
+        if binary {
+            u64::from(value)
+        } else {
+            u64::from(value >> 4) * 10 + u64::from(value & 0xF)
+        }
     };
     let mut hour = number(register(4) & 0x7F);
     if format & 2 == 0 {
@@ -219,7 +232,14 @@ fn read_cmos(century: u8) -> [u64; 6] {
     }
     let hundreds = if century == 0 { 20 } else { number(register(century)) };
     let [day, month, year] = [7, 8, 9].map(|index| number(register(index)));
-    [hundreds * 100 + year, month, day, hour, number(register(2)), number(register(0))]
+    [
+        hundreds * 100 + year,
+        month,
+        day,
+        hour,
+        number(register(2)),
+        number(register(0)),
+    ]
 }
 
 /// Days by the civil calendar (era of 400 years beginning in March).

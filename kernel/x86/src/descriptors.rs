@@ -79,7 +79,12 @@ impl Tables {
     /// Fills in the tables of the core with this index.
     pub(crate) fn prepare(&self, index: usize) {
         let stack = |kind| stack_top(index as u32, kind);
-        let ist = [StackKind::NonMaskable, StackKind::DoubleFault, StackKind::MachineCheck, StackKind::Debug];
+        let ist = [
+            StackKind::NonMaskable,
+            StackKind::DoubleFault,
+            StackKind::MachineCheck,
+            StackKind::Debug,
+        ];
         let state = self.task_state.get();
         // SAFETY: the core does not run yet (`percpu::prepare`): nobody else reads or writes its task state.
         unsafe {
@@ -92,7 +97,8 @@ impl Tables {
         }
         let base = state as u64;
         let limit = size_of::<TaskState>() as u64 - 1;
-        let low = limit & 0xFFFF | (base & 0xFF_FFFF) << 16 | 0x89 << 40 | (limit >> 16) << 48 | (base >> 24 & 0xFF) << 56;
+        let low =
+            limit & 0xFFFF | (base & 0xFF_FFFF) << 16 | 0x89 << 40 | (limit >> 16) << 48 | (base >> 24 & 0xFF) << 56;
         let entries = [0, CODE_64, DATA, DATA | RING_3, CODE_64 | RING_3, low, base >> 32];
         for (cell, entry) in self.segments.iter().zip(entries) {
             cell.set(entry);
@@ -164,7 +170,10 @@ pub(crate) fn prepare_interrupt_table() {
 pub(crate) unsafe fn load(block: &'static CoreBlock) {
     let segments = DescriptorTablePointer::new(&block.tables.segments);
     let limit = (256 * 16 - 1) as u16;
-    let interrupts = DescriptorTablePointer { limit, base: INTERRUPT_TABLE.0.get().cast::<u64>().cast_const() };
+    let interrupts = DescriptorTablePointer {
+        limit,
+        base: INTERRUPT_TABLE.0.get().cast::<u64>().cast_const(),
+    };
     // SAFETY: both tables live as long as the kernel and are complete; the selectors loaded exist in the new table.
     unsafe {
         lgdt(&segments);

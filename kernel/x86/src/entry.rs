@@ -72,8 +72,13 @@ pub(crate) fn vector_address(vector: usize) -> u64 {
 pub(crate) unsafe fn set_up_syscall(border_work: u8) {
     use crate::mitigations::{BARRIER_ON_ENTRY, CLEAR_BUFFERS};
     let guarded = border_work & (CLEAR_BUFFERS | BARRIER_ON_ENTRY) != 0;
-    let entry = if guarded { ecusson_syscall_guarded as *const () } else { ecusson_syscall as *const () };
-    let selectors = u64::from(crate::descriptors::KERNEL_CODE) << 32 | u64::from(crate::descriptors::KERNEL_DATA | 3) << 48;
+    let entry = if guarded {
+        ecusson_syscall_guarded as *const ()
+    } else {
+        ecusson_syscall as *const ()
+    };
+    let selectors =
+        u64::from(crate::descriptors::KERNEL_CODE) << 32 | u64::from(crate::descriptors::KERNEL_DATA | 3) << 48;
     // SAFETY: by the contract; the registers exist on every 64-bit processor with SYSCALL.
     unsafe {
         crate::msr::write(crate::msr::STAR, selectors);

@@ -27,14 +27,23 @@ struct Leaf {
 
 impl From<CpuidResult> for Leaf {
     fn from(leaf: CpuidResult) -> Self {
-        Self { eax: leaf.eax, ebx: leaf.ebx, ecx: leaf.ecx, edx: leaf.edx }
+        Self {
+            eax: leaf.eax,
+            ebx: leaf.ebx,
+            ecx: leaf.ecx,
+            edx: leaf.edx,
+        }
     }
 }
 
 /// The leaf, or zeroes if it lies above the last one of its range.
 fn leaf(number: u32, sub: u32) -> Leaf {
     let last = __cpuid(number & 0xC000_0000).eax;
-    if number > last { Leaf::default() } else { __cpuid_count(number, sub).into() }
+    if number > last {
+        Leaf::default()
+    } else {
+        __cpuid_count(number, sub).into()
+    }
 }
 
 const fn bit(register: u32, index: u32) -> bool {
@@ -151,7 +160,10 @@ impl Features {
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
         let needs = [
-            (self.no_execute, "no-execute pages (NX); switch it on in the firmware setup"),
+            (
+                self.no_execute,
+                "no-execute pages (NX); switch it on in the firmware setup",
+            ),
             (self.syscall, "SYSCALL"),
             (self.apic, "a local APIC; switch it on in the firmware setup"),
             (self.tsc, "a time stamp counter"),

@@ -54,8 +54,14 @@ pub(crate) fn set_up_core(features: &Features) {
         Save::Xsave
     };
     SAVE.store(save as u32, Ordering::Relaxed);
-    CLEAR_POINTERS.store(features.vendor == Vendor::Amd && !features.restores_error_pointers, Ordering::Relaxed);
-    assert!(!features.xsave || xsave_bytes() <= AREA_BYTES, "the processor's FPU state does not fit a thread");
+    CLEAR_POINTERS.store(
+        features.vendor == Vendor::Amd && !features.restores_error_pointers,
+        Ordering::Relaxed,
+    );
+    assert!(
+        !features.xsave || xsave_bytes() <= AREA_BYTES,
+        "the processor's FPU state does not fit a thread"
+    );
     set_task_switched(Use::Allowed);
     restore(core::ptr::from_ref(&INITIAL).cast());
     set_task_switched(Use::Faults);

@@ -24,7 +24,10 @@ impl Trigger {
     /// From the flags of `Platform.irq`.
     #[must_use]
     pub const fn from_flags(flags: u64) -> Self {
-        Self { level: flags & platform::LEVEL != 0, active_low: flags & platform::ACTIVE_LOW != 0 }
+        Self {
+            level: flags & platform::LEVEL != 0,
+            active_low: flags & platform::ACTIVE_LOW != 0,
+        }
     }
 }
 
@@ -54,10 +57,21 @@ struct Units {
 // are driven under the kernel lock.
 unsafe impl Sync for Units {}
 
-const NO_OVERRIDE: BootOverride = BootOverride { source: 0, gsi: 0, flags: 0, reserved: 0 };
+const NO_OVERRIDE: BootOverride = BootOverride {
+    source: 0,
+    gsi: 0,
+    flags: 0,
+    reserved: 0,
+};
 
 static UNITS: Units = Units {
-    units: [const { Cell::new(Unit { base: 0, first: 0, lines: 0 }) }; IO_APIC_MAX],
+    units: [const {
+        Cell::new(Unit {
+            base: 0,
+            first: 0,
+            lines: 0,
+        })
+    }; IO_APIC_MAX],
     overrides: [const { Cell::new(NO_OVERRIDE) }; OVERRIDE_MAX],
     override_count: Cell::new(0),
 };
@@ -65,7 +79,11 @@ static UNITS: Units = Units {
 impl Unit {
     fn at(index: usize, apic: &BootIoApic) -> Self {
         let base = IO_APIC_VIRT + index as u64 * PAGE_BYTES + apic.phys % PAGE_BYTES;
-        let mut unit = Self { base, first: apic.gsi_base, lines: 0 };
+        let mut unit = Self {
+            base,
+            first: apic.gsi_base,
+            lines: 0,
+        };
         unit.lines = (unit.read(VERSION) >> 16 & 0xFF) + 1;
         unit
     }
@@ -105,14 +123,21 @@ pub(crate) fn set_up(info: &BootInfo) {
 /// The unit and its input of a line (global system interrupt), if there is one.
 fn find(line: u32) -> Option<(Unit, u32)> {
     let units = UNITS.units.iter().map(Cell::get);
-    let unit = units.filter(|unit| unit.lines != 0).find(|unit| (unit.first..unit.first + unit.lines).contains(&line))?;
+    let unit = units
+        .filter(|unit| unit.lines != 0)
+        .find(|unit| (unit.first..unit.first + unit.lines).contains(&line))?;
     Some((unit, line - unit.first))
 }
 
 /// How many lines there are: one more than the highest.
 #[must_use]
 pub fn line_count() -> u32 {
-    UNITS.units.iter().map(|unit| unit.get().first + unit.get().lines).max().unwrap_or(0)
+    UNITS
+        .units
+        .iter()
+        .map(|unit| unit.get().first + unit.get().lines)
+        .max()
+        .unwrap_or(0)
 }
 
 /// What the firmware says of a line, where it overrides what the driver asks for: only lines that carry an ISA interrupt.
@@ -120,7 +145,10 @@ fn firmware_trigger(line: u32) -> Option<Trigger> {
     let entries = UNITS.overrides.iter().take(UNITS.override_count.get()).map(Cell::get);
     let entry = entries.into_iter().find(|entry| entry.gsi == line)?;
     // 1: high or edge, 3: low or level, 0: as the bus has it (ISA: edge, high).
-    Some(Trigger { level: entry.flags >> 2 & 3 == 3, active_low: entry.flags & 3 == 3 })
+    Some(Trigger {
+        level: entry.flags >> 2 & 3 == 3,
+        active_low: entry.flags & 3 == 3,
+    })
 }
 
 /// Routes a line to a vector on a core, unmasked. Says whether the line exists.
@@ -163,8 +191,16 @@ pub fn set_mask(line: u32, mask: Mask) {
 /// Moves the two 8259 controllers to vectors 0x20 to 0x2F, where their spurious interrupts do no harm, and masks them.
 pub(crate) fn mask_old_controllers() {
     let words = [
-        (0x20, 0x11), (0xA0, 0x11), (0x21, 0x20), (0xA1, 0x28), (0x21, 0x04), (0xA1, 0x02), (0x21, 0x01), (0xA1, 0x01),
-        (0x21, 0xFF), (0xA1, 0xFF),
+        (0x20, 0x11),
+        (0xA0, 0x11),
+        (0x21, 0x20),
+        (0xA1, 0x28),
+        (0x21, 0x04),
+        (0xA1, 0x02),
+        (0x21, 0x01),
+        (0xA1, 0x01),
+        (0x21, 0xFF),
+        (0xA1, 0xFF),
     ];
     for (port, value) in words {
         // SAFETY: the ports are the PC's interrupt controllers since ever, or nothing; they touch no memory.

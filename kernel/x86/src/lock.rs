@@ -37,8 +37,10 @@ pub struct KernelLock {
 unsafe impl Sync for KernelLock {}
 
 /// The kernel.
-pub static KERNEL: KernelLock =
-    KernelLock { mutex: TicketMutex::new(()), state: UnsafeCell::new(Kernel::new(PhysStore::new())) };
+pub static KERNEL: KernelLock = KernelLock {
+    mutex: TicketMutex::new(()),
+    state: UnsafeCell::new(Kernel::new(PhysStore::new())),
+};
 
 /// What a core does while it waits for the lock.
 pub struct ServeFlush;
@@ -71,7 +73,10 @@ impl KernelLock {
         let held = self.mutex.lock();
         // SAFETY: while the guard lives no other core has a reference to the state; shared references of this core may
         // coexist, for everything that changes is in cells.
-        Guard { _held: held, state: unsafe { &*self.state.get() } }
+        Guard {
+            _held: held,
+            state: unsafe { &*self.state.get() },
+        }
     }
 
     /// Where a core's part of the state is; for entry code, which uses it under the lock.

@@ -43,10 +43,18 @@ pub(crate) fn machine_check(frame: &KernelFrame) {
         if status & BANK_VALID == 0 {
             continue;
         }
-        let when = |bit: u64, register| if status & bit != 0 { msr::probe(register).unwrap_or(0) } else { 0 };
+        let when = |bit: u64, register| {
+            if status & bit != 0 {
+                msr::probe(register).unwrap_or(0)
+            } else {
+                0
+            }
+        };
         let (address, detail) = (when(BANK_ADDRESS_VALID, bank + 2), when(BANK_MISC_VALID, bank + 3));
         let number = (bank - msr::MC0_CTL) / 4;
-        serial::emergency_line(format_args!("bank {number}: status {status:#x} address {address:#x} detail {detail:#x}"));
+        serial::emergency_line(format_args!(
+            "bank {number}: status {status:#x} address {address:#x} detail {detail:#x}"
+        ));
     }
     panic!("machine check");
 }

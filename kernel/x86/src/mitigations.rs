@@ -65,13 +65,19 @@ impl Policy {
         match mode {
             Mode::Off => Self::default(),
             Mode::Auto => Self::needed(features),
-            Mode::Force => Self { refusal: Self::needed(features).refusal, ..Self::everything(features) },
+            Mode::Force => Self {
+                refusal: Self::needed(features).refusal,
+                ..Self::everything(features)
+            },
         }
     }
 
     fn needed(features: &Features) -> Self {
         let speculation = &features.speculation;
-        let mut policy = Self { refusal: refusal(features), ..Self::default() };
+        let mut policy = Self {
+            refusal: refusal(features),
+            ..Self::default()
+        };
         // Left on for good where the manufacturer says that this is the intended use.
         if speculation.automatic_ibrs {
             policy.automatic_ibrs = true;
@@ -97,7 +103,11 @@ impl Policy {
     fn everything(features: &Features) -> Self {
         let speculation = &features.speculation;
         let when = |has: bool, bits: u64| if has { bits } else { 0 };
-        let barriers = if speculation.ibpb { BARRIER_ON_SWITCH | BARRIER_ON_ENTRY } else { 0 };
+        let barriers = if speculation.ibpb {
+            BARRIER_ON_SWITCH | BARRIER_ON_ENTRY
+        } else {
+            0
+        };
         Self {
             speculation_control: when(speculation.ibrs, SPEC_IBRS)
                 | when(speculation.stibp, SPEC_STIBP)
@@ -113,9 +123,8 @@ impl Policy {
 
 /// Meltdown and L1TF: without a second set of page tables the kernel's memory would be readable.
 fn refusal(features: &Features) -> Option<&'static str> {
-    let exposed = features.vendor == Vendor::Intel
-        && features.family == 6
-        && features.speculation.capabilities & RDCL_NO == 0;
+    let exposed =
+        features.vendor == Vendor::Intel && features.family == 6 && features.speculation.capabilities & RDCL_NO == 0;
     exposed.then_some(
         "this processor lets user mode read kernel memory (Meltdown, RDCL_NO is clear); use another processor, or add \
          mitigations=off to the command line to run without protection",
@@ -137,12 +146,26 @@ mod tests {
     use crate::features::Speculation;
 
     fn processor(vendor: Vendor, family: u32, speculation: Speculation) -> Features {
-        Features { vendor, family, hyper_threads: true, speculation, ..Features::detect() }
+        Features {
+            vendor,
+            family,
+            hyper_threads: true,
+            speculation,
+            ..Features::detect()
+        }
     }
 
     #[test]
     fn a_processor_with_meltdown_is_refused_unless_told_off() {
-        let old = processor(Vendor::Intel, 6, Speculation { md_clear: true, ibpb: true, ..Speculation::default() });
+        let old = processor(
+            Vendor::Intel,
+            6,
+            Speculation {
+                md_clear: true,
+                ibpb: true,
+                ..Speculation::default()
+            },
+        );
         assert!(Policy::new(&old, Mode::Auto).refusal.is_some());
         assert!(Policy::new(&old, Mode::Force).refusal.is_some());
         assert_eq!(Policy::new(&old, Mode::Off), Policy::default());
@@ -151,7 +174,13 @@ mod tests {
     #[test]
     fn enhanced_ibrs_stays_on_and_buffers_are_left_alone_where_nothing_leaks() {
         let capabilities = RDCL_NO | IBRS_ALL | MDS_NO | TAA_NO;
-        let speculation = Speculation { ibrs: true, ibpb: true, stibp: true, capabilities, ..Speculation::default() };
+        let speculation = Speculation {
+            ibrs: true,
+            ibpb: true,
+            stibp: true,
+            capabilities,
+            ..Speculation::default()
+        };
         let policy = Policy::new(&processor(Vendor::Intel, 6, speculation), Mode::Auto);
         assert_eq!(policy.refusal, None);
         assert_eq!(policy.speculation_control, SPEC_IBRS | SPEC_STIBP);
@@ -161,14 +190,21 @@ mod tests {
     #[test]
     fn register_sampling_alone_asks_for_cleared_buffers() {
         let capabilities = RDCL_NO | IBRS_ALL | MDS_NO | TAA_NO | RFDS_CLEAR;
-        let speculation = Speculation { capabilities, ..Speculation::default() };
+        let speculation = Speculation {
+            capabilities,
+            ..Speculation::default()
+        };
         let policy = Policy::new(&processor(Vendor::Intel, 6, speculation), Mode::Auto);
         assert_eq!(policy.entry & CLEAR_BUFFERS, CLEAR_BUFFERS);
     }
 
     #[test]
     fn amd_uses_automatic_ibrs_and_is_never_refused() {
-        let speculation = Speculation { automatic_ibrs: true, ibpb: true, ..Speculation::default() };
+        let speculation = Speculation {
+            automatic_ibrs: true,
+            ibpb: true,
+            ..Speculation::default()
+        };
         let policy = Policy::new(&processor(Vendor::Amd, 0x19, speculation), Mode::Auto);
         assert!(policy.automatic_ibrs && policy.refusal.is_none());
         assert_eq!(policy.speculation_control & SPEC_IBRS, 0);

@@ -119,6 +119,11 @@ pub unsafe fn probe_write(register: u32, value: u64) -> bool {
 /// Where a general protection fault of the kernel at `rip` goes on, if it is one of the probes.
 #[must_use]
 pub(crate) fn recovery(rip: u64) -> Option<u64> {
-    let probes = [ecusson_probe_rdmsr_at as *const () as u64, ecusson_probe_wrmsr_at as *const () as u64];
-    probes.contains(&rip).then_some(ecusson_probe_failed as *const () as u64)
+    let probes = [
+        ecusson_probe_rdmsr_at as *const () as u64,
+        ecusson_probe_wrmsr_at as *const () as u64,
+    ];
+    probes
+        .contains(&rip)
+        .then_some(ecusson_probe_failed as *const () as u64)
 }

@@ -112,7 +112,10 @@ pub(crate) fn cores(info: &BootInfo) -> impl Iterator<Item = (usize, usize, &Boo
     let all = || info.cpus().iter().enumerate();
     let first = all().filter(move |&(index, _)| index == booting);
     let others = all().filter(move |&(index, cpu)| index != booting && cpu.flags & CPU_ENABLED != 0);
-    first.chain(others).enumerate().map(|(number, (index, cpu))| (number, index, cpu))
+    first
+        .chain(others)
+        .enumerate()
+        .map(|(number, (index, cpu))| (number, index, cpu))
 }
 
 /// Fills in a core's block before that core uses it: `number` as the kernel counts, `index` in `BootInfo::cpus`.

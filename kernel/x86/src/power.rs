@@ -5,8 +5,8 @@
 use core::cell::Cell;
 
 use ecusson_abi::boot::{
-    BOOT_DEBUG_EXIT, BOOT_PANIC_HALT, BootFadt, BootInfo, BootRegister, FADT_HARDWARE_REDUCED, FADT_PRESENT, FADT_RESET,
-    FADT_SOFT_OFF, REGISTER_MEMORY, REGISTER_PORT,
+    BOOT_DEBUG_EXIT, BOOT_PANIC_HALT, BootFadt, BootInfo, BootRegister, FADT_HARDWARE_REDUCED, FADT_PRESENT,
+    FADT_RESET, FADT_SOFT_OFF, REGISTER_MEMORY, REGISTER_PORT,
 };
 
 use crate::port::{read_u16, write_u8, write_u16, write_u32};
@@ -22,7 +22,11 @@ struct Known {
 // SAFETY: written by the booting core before others run, read afterwards.
 unsafe impl Sync for Known {}
 
-static KNOWN: Known = Known { fadt: Cell::new(None), flags: Cell::new(0), ram_end: Cell::new(0) };
+static KNOWN: Known = Known {
+    fadt: Cell::new(None),
+    flags: Cell::new(0),
+    ram_end: Cell::new(0),
+};
 
 /// Seconds between a panic's message and the reset: time to read it.
 const PANIC_DELAY_S: u64 = 10;
@@ -56,7 +60,10 @@ pub fn reset() -> ! {
     clock::wait_us(50_000);
     // SAFETY: with an empty interrupt table the next exception is a triple fault, which resets.
     unsafe {
-        let nothing = x86::dtables::DescriptorTablePointer::<u64> { limit: 0, base: core::ptr::null() };
+        let nothing = x86::dtables::DescriptorTablePointer::<u64> {
+            limit: 0,
+            base: core::ptr::null(),
+        };
         x86::dtables::lidt(&nothing);
         core::arch::asm!("ud2", options(noreturn));
     }
@@ -86,7 +93,10 @@ pub fn off() {
     if fadt.flags & (wanted | FADT_HARDWARE_REDUCED) != wanted {
         return;
     }
-    for (register, kind) in [(fadt.pm1a_control, fadt.sleep_type_a), (fadt.pm1b_control, fadt.sleep_type_b)] {
+    for (register, kind) in [
+        (fadt.pm1a_control, fadt.sleep_type_a),
+        (fadt.pm1b_control, fadt.sleep_type_b),
+    ] {
         if register.address != 0 && register.space == REGISTER_PORT {
             let port = register.address as u16;
             // SAFETY: the firmware names this port as PM1 control. SLP_TYP is bits 10 to 12, SLP_EN bit 13.
@@ -102,10 +112,8 @@ pub fn debug_exit(value: u32) {
     unsafe { write_u32(DEBUG_EXIT_PORT, value) }
 }
 
-/// After a panic's message: stops the other cores, then ends the emulator (tests), halts, or resets after
-/// some seconds.
+/// After a panic's message, all other cores stopped: ends the emulator (tests), halts, or resets after some seconds.
 pub fn after_panic() -> ! {
-    smp::stop_others();
     let flags = KNOWN.flags.get();
     if flags & BOOT_DEBUG_EXIT != 0 {
         debug_exit(EXIT_PANIC);

@@ -32,13 +32,25 @@ const TRANSMITTER_EMPTY: u8 = 1 << 5;
 
 impl Port {
     const fn at(base: u16) -> Self {
-        Self { base, present: AtomicBool::new(false), taken: AtomicBool::new(false) }
+        Self {
+            base,
+            present: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+        }
     }
 
     /// Sets 115,200 baud, 8 data bits, no parity, and finds out whether there is a port at all: the scratch register of a
     /// missing one does not keep its value.
     pub fn set_up(&self) {
-        let set_up = [(1, 0x00), (3, 0x80), (0, 0x01), (1, 0x00), (3, 0x03), (2, 0x07), (4, 0x03)];
+        let set_up = [
+            (1, 0x00),
+            (3, 0x80),
+            (0, 0x01),
+            (1, 0x00),
+            (3, 0x03),
+            (2, 0x07),
+            (4, 0x03),
+        ];
         // SAFETY: the two bases are those of the PC's serial ports since ever; nothing else answers there, and a UART
         // does not touch memory.
         unsafe {

@@ -15,8 +15,9 @@ use crate::{apic, clock, percpu};
 static ARRIVED: AtomicU32 = AtomicU32::new(1);
 /// Whether they may run threads.
 static RELEASED: AtomicBool = AtomicBool::new(false);
-/// Whether all cores but one must stop.
-static STOPPING: AtomicBool = AtomicBool::new(false);
+/// The core that stops all others, if one does.
+static STOPPER: AtomicU32 = AtomicU32::new(NOBODY);
+const NOBODY: u32 = u32::MAX;
 
 const INIT_WAIT_US: u64 = 10_000;
 const SECOND_TRY_US: u64 = 2_000;
@@ -104,7 +105,10 @@ fn fill_page(info: &BootInfo) -> u64 {
     // the code is shorter than its data's offset.
     unsafe {
         core::ptr::copy_nonoverlapping(begin as *const u8, page as *mut u8, bytes);
-        for (place, entry) in [0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF].into_iter().enumerate() {
+        for (place, entry) in [0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF]
+            .into_iter()
+            .enumerate()
+        {
             poke(page, TABLE + 8 * place, entry);
         }
         poke(page, TABLE_POINTER, 23 | (info.trampoline_phys + TABLE as u64) << 16);
@@ -203,24 +207,41 @@ pub fn arrived() -> u32 {
     ARRIVED.load(Ordering::Acquire)
 }
 
-/// Whether this core must stop.
+/// Whether cores must stop.
 #[must_use]
 pub fn is_stopping() -> bool {
-    STOPPING.load(Ordering::Acquire)
+    STOPPER.load(Ordering::Acquire) != NOBODY
+}
+
+/// Whether a core begins to stop the machine or comes back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The others are stopped.
+    First,
+    /// This core had stopped them before: a panic inside a panic.
+    Again,
 }
 
 /// Stops every other core, for good, by NMI; if another core is already doing that, stops this one.
-pub fn stop_others() {
-    if STOPPING.swap(true, Ordering::AcqRel) {
-        halt();
+pub fn stop_others() -> Stop {
+    let me = u32::from(percpu::core_number());
+    match STOPPER.compare_exchange(NOBODY, me, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {
+            stop_by_nmi(me as usize);
+            Stop::First
+        }
+        Err(stopper) if stopper == me => Stop::Again,
+        Err(_) => halt(),
     }
+}
+
+fn stop_by_nmi(me: usize) {
     if arrived() == 1 {
         return;
     }
-    let me = percpu::core_number();
     for index in 0..ecusson_abi::MAX_CORES {
         let block = percpu::block(index);
-        if index != usize::from(me) && block.this.get() != 0 {
+        if index != me && block.this.get() != 0 {
             apic::send_nmi(block.apic_id());
         }
     }

@@ -48,7 +48,11 @@ pub const fn direct(address: u64) -> u64 {
 impl PhysStore {
     /// A store without memory.
     pub(crate) const fn new() -> Self {
-        Self { frames: Cell::new(core::ptr::null()), frame_count: Cell::new(0), kernel_root: Cell::new(0) }
+        Self {
+            frames: Cell::new(core::ptr::null()),
+            frame_count: Cell::new(0),
+            kernel_root: Cell::new(0),
+        }
     }
 
     /// Tells the store where the frame table is, how many entries it has, and which root table has the kernel's half.

@@ -48,15 +48,7 @@ fn leave_predictions(work: u8) {
 fn fill_returns() {
     // SAFETY: each call pushes an address that the addition at the end drops; the stack has room for 32 words.
     unsafe {
-        core::arch::asm!(
-            ".rept 32",
-            "call 77f",
-            "int3",
-            "77:",
-            ".endr",
-            "add rsp, 256",
-            "lfence",
-        );
+        core::arch::asm!(".rept 32", "call 77f", "int3", "77:", ".endr", "add rsp, 256", "lfence",);
     }
 }
 
@@ -98,7 +90,12 @@ pub fn reload_ports(kernel: &Guard<'_>) {
     let here = here();
     here.tables.close_ports();
     here.ports_open.set(false);
-    let Some(name) = kernel.this_core().current.get().filter(|&name| kernel.store.thread(name).has(flag::PORTS)) else {
+    let Some(name) = kernel
+        .this_core()
+        .current
+        .get()
+        .filter(|&name| kernel.store.thread(name).has(flag::PORTS))
+    else {
         return;
     };
     for (first, last) in kernel.ports_of(name) {
@@ -117,6 +114,9 @@ fn switch_fpu(kernel: &Guard<'_>, here: &CoreBlock, next: u64) {
 
 /// Whether the thread at an address is still one: it may have destroyed itself, and its page may have another use.
 fn leaving(kernel: &Guard<'_>, owner: u64) -> Leaving {
+    if owner == 0 {
+        return Leaving::Gone;
+    }
     let name = Ref::<Thread>::new(owner.wrapping_sub(direct(0)));
     let exists = name.is_some_and(|name| {
         kernel.store.frame(name.frame()).is(Tag::Thread) && {

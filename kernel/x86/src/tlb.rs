@@ -35,7 +35,12 @@ pub fn serve() {
 #[must_use]
 pub fn pending(kernel: &Guard<'_>) -> u64 {
     let count = kernel.core_count();
-    let waiting = kernel.cores.iter().take(count).enumerate().filter(|(_, core)| core.needs_flush());
+    let waiting = kernel
+        .cores
+        .iter()
+        .take(count)
+        .enumerate()
+        .filter(|(_, core)| core.needs_flush());
     waiting.fold(0, |mask, (index, _)| mask | 1 << index)
 }
 
