@@ -18,11 +18,6 @@ multiboot2_header:
     .long multiboot2_header_end - multiboot2_header
     .long -(0xe85250d6 + 0 + (multiboot2_header_end - multiboot2_header))
     .align 8
-    .short 5                            // framebuffer, if there is one
-    .short 1                            // optional
-    .long 20
-    .long 0, 0, 32                      // any size, 32 bits a pixel
-    .align 8
     .short 6                            // modules aligned to pages
     .short 0
     .long 8
