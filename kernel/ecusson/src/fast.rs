@@ -1,39 +1,30 @@
 //! Fast paths: called by entry code with the message words in their registers, which these functions preserve and never see.
 //!
-//! Each takes the lock, asks the core's fast path, and switches; what the core does not take goes to [`crate::trap`].
+//! Each takes the lock, asks the core's fast path, and switches; what the core does not take goes to [`crate::trap`]. Entry
+//! code has already sorted out calls that carry a capability and waits that have a deadline.
 
-use ecusson_abi::{NO_DEADLINE, ops};
+use ecusson_abi::ops;
 use ecusson_x86::lock::KERNEL;
 use ecusson_x86::{Fast, switch};
 
 /// `Call`.
 #[inline(always)]
-pub(crate) fn call(slot: u64, transfer: u64) -> Fast {
-    if transfer != 0 {
-        return Fast::NO;
-    }
+pub(crate) fn call(slot: u64) -> Fast {
     let kernel = KERNEL.lock();
-    match kernel.fast_call(kernel.this_core(), slot) {
-        Some(label) => {
-            switch::fast(&kernel);
-            Fast::done(label)
-        }
+    let core = kernel.this_core();
+    match kernel.fast_call(core, slot) {
+        Some(label) => switch::fast(&kernel, core, label),
         None => Fast::NO,
     }
 }
 
 /// `ReplyWait`.
 #[inline(always)]
-pub(crate) fn reply_wait(deadline: u64, transfer: u64) -> Fast {
-    if deadline != NO_DEADLINE || transfer != 0 {
-        return Fast::NO;
-    }
+pub(crate) fn reply_wait() -> Fast {
     let kernel = KERNEL.lock();
-    match kernel.fast_reply_wait(kernel.this_core()) {
-        Some(()) => {
-            switch::fast(&kernel);
-            Fast::done(0)
-        }
+    let core = kernel.this_core();
+    match kernel.fast_reply_wait(core) {
+        Some(()) => switch::fast(&kernel, core, 0),
         None => Fast::NO,
     }
 }
@@ -42,9 +33,8 @@ pub(crate) fn reply_wait(deadline: u64, transfer: u64) -> Fast {
 #[inline(always)]
 pub(crate) fn signal(slot: u64, bits: u64) -> Fast {
     let kernel = KERNEL.lock();
-    kernel
-        .fast_signal(kernel.this_core(), slot, bits)
-        .map_or(Fast::NO, |()| Fast::done(0))
+    let core = kernel.this_core();
+    kernel.fast_signal(core, slot, bits).map_or(Fast::NO, |()| switch::stay(core, 0))
 }
 
 /// `Invoke`: only the question what a slot holds.
@@ -54,7 +44,6 @@ pub(crate) fn invoke(slot: u64, operation: u64) -> Fast {
         return Fast::NO;
     }
     let kernel = KERNEL.lock();
-    kernel
-        .fast_identify(kernel.this_core(), slot)
-        .map_or(Fast::NO, Fast::done)
+    let core = kernel.this_core();
+    kernel.fast_identify(core, slot).map_or(Fast::NO, |found| switch::stay(core, found))
 }

@@ -129,7 +129,8 @@ extern "C" fn ecusson_paranoid(frame: &mut KernelFrame) {
 ///
 /// * `main`: `fn(&'static BootInfo) -> !`, on the booting core;
 /// * `core_main`: `fn() -> !`, on every other core once it is set up;
-/// * `call`, `reply_wait`, `signal`, `invoke`: `fn(rdi, rsi or word 0) -> Fast`, fast paths that answer [`Fast::NO`] when the case is not theirs;
+/// * `call`: `fn(slot) -> Fast`, when no capability goes with the message; `reply_wait`: `fn() -> Fast`, without deadline and
+///   capability; `signal`, `invoke`: `fn(slot, word 0) -> Fast`. All answer [`Fast::NO`] when the case is not theirs;
 /// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
 /// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop.
 #[macro_export]
@@ -146,12 +147,12 @@ macro_rules! bind_kernel {
                 $core_main()
             }
             #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_call(slot: u64, transfer: u64) -> $crate::Fast {
-                $call(slot, transfer)
+            extern "C" fn ecusson_fast_call(slot: u64) -> $crate::Fast {
+                $call(slot)
             }
             #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_reply_wait(deadline: u64, transfer: u64) -> $crate::Fast {
-                $reply_wait(deadline, transfer)
+            extern "C" fn ecusson_fast_reply_wait() -> $crate::Fast {
+                $reply_wait()
             }
             #[unsafe(no_mangle)]
             extern "C" fn ecusson_fast_signal(slot: u64, bits: u64) -> $crate::Fast {
@@ -177,21 +178,20 @@ macro_rules! bind_kernel {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Fast {
-    /// 0: done, it is also the status word that user mode gets; else the slow path must do it all.
-    miss: u64,
+    /// Virtual address of the thread that goes on, 0 if the slow path must do it all.
+    thread: u64,
     /// The second result word.
     second: u64,
 }
 
 impl Fast {
     /// Not a usual case; nothing was changed.
-    pub const NO: Self = Self { miss: 1, second: 0 };
+    pub const NO: Self = Self { thread: 0, second: 0 };
 
-    /// Done.
-    #[must_use]
+    /// Done: status 0 for the thread at an address, which is this core's current one.
     #[inline(always)]
-    pub const fn done(second: u64) -> Self {
-        Self { miss: 0, second }
+    pub(crate) const fn to(thread: u64, second: u64) -> Self {
+        Self { thread, second }
     }
 }
 
@@ -250,19 +250,20 @@ core::arch::global_asm!(
     "mov [r8 + {rip}], rcx",
     "mov rsp, gs:[{stack_top}]",
     "\\barrier",
-    "push rdi", // kept for the slow path
-    "push rsi",
     "cmp rax, 1",
     "ja 3f",
     "je 2f",
+    "test rsi, rsi", // a capability goes with the message
+    "jnz 7f",
+    "push rdi", // for the slow path
     "call ecusson_fast_call",
-    "test eax, eax",
-    "jnz 6f",
-    "1:", // rax = status 0, rdx = second word, message words in their registers
-    "mov r8, gs:[{current}]",
-    "mov rcx, [r8 + {rip}]",
-    "mov rsp, [r8 + {rsp}]",
+    "test rax, rax",
+    "jz 6f",
+    "1:", // rax = thread, rdx = second word, message words in their registers
+    "mov rcx, [rax + {rip}]",
+    "mov rsp, [rax + {rsp}]",
     "\\clear",
+    "xor eax, eax",
     "xor edi, edi",
     "xor esi, esi",
     "xor r8d, r8d",
@@ -272,31 +273,42 @@ core::arch::global_asm!(
     "swapgs",
     "sysretq",
     "2:",
+    "lea r9, [rdi + 1]", // neither a deadline (all ones) nor a capability
+    "or r9, rsi",
+    "jnz 7f",
     "call ecusson_fast_reply_wait",
-    "test eax, eax",
-    "jz 1b",
+    "test rax, rax",
+    "jnz 1b",
     "mov eax, 1",
+    "mov rdi, -1",
+    "xor esi, esi",
     "jmp ecusson_slow",
     "3:",
     "cmp rax, 4",
     "je 4f",
     "cmp rax, 2",
-    "jne ecusson_slow",
+    "jne 7f",
+    "push rdi",
     "mov rsi, r12",
     "call ecusson_fast_signal",
-    "test eax, eax",
-    "jz 1b",
+    "test rax, rax",
+    "jnz 1b",
     "mov eax, 2",
-    "jmp ecusson_slow",
+    "jmp 8f",
     "4:",
+    "push rdi",
     "mov rsi, r12",
     "call ecusson_fast_invoke",
-    "test eax, eax",
-    "jz 1b",
+    "test rax, rax",
+    "jnz 1b",
     "mov eax, 4",
-    "jmp ecusson_slow",
+    "jmp 8f",
     "6:",
     "xor eax, eax",
+    "8:",
+    "pop rdi",
+    "xor esi, esi", // `Call` had none, the others use none
+    "7:",
     "jmp ecusson_slow",
     ".endm",
     ".macro ECUSSON_NOTHING",
@@ -355,11 +367,11 @@ core::arch::global_asm!(
     ".global ecusson_trap_entry, ecusson_paranoid_entry",
     "ECUSSON_SYSCALL ecusson_syscall, ECUSSON_NOTHING, ECUSSON_NOTHING",
     "ECUSSON_SYSCALL ecusson_syscall_guarded, ECUSSON_BARRIER, ECUSSON_CLEAR",
-    // The slow path: rax = number, rsi and rdi of the caller on the stack, message words in their registers.
+    // The slow path: rax = number, rdi and rsi as the caller had them, message words in their registers.
     "ecusson_slow:",
     "mov r8, gs:[{current}]",
-    "pop qword ptr [r8 + {rsi}]",
-    "pop qword ptr [r8 + {rdi}]",
+    "mov [r8 + {rsi}], rsi",
+    "mov [r8 + {rdi}], rdi",
     "mov [r8 + {rax}], rax",
     "mov [r8 + {r12}], r12",
     "mov [r8 + {r13}], r13",

@@ -51,6 +51,8 @@ pub(crate) const CURRENT: usize = offset_of!(CoreBlock, current);
 /// See [`CURRENT`].
 pub(crate) const STACK_TOP: usize = offset_of!(CoreBlock, stack_top);
 /// See [`CURRENT`].
+pub(crate) const CORE: usize = offset_of!(CoreBlock, core);
+/// See [`CURRENT`].
 pub(crate) const BORDER_WORK: usize = offset_of!(CoreBlock, border_work);
 const_assert_eq!(offset_of!(CoreBlock, this), 0);
 

@@ -9,6 +9,7 @@ use ecusson_core::percpu::Core;
 use ecusson_core::store::{Store, Tag};
 use ecusson_core::thread::{Thread, flag};
 
+use crate::entry::Fast;
 use crate::fpu::{self, Leaving};
 use crate::lock::Guard;
 use crate::mitigations::{BARRIER_ON_SWITCH, FILL_RETURNS};
@@ -18,7 +19,7 @@ use crate::store::direct;
 
 /// Loads a root table, if it is not loaded, and tells the core, whose shootdowns go to the cores that have a root loaded.
 #[inline(always)]
-fn load_root(here: &CoreBlock, core: &Core, root: u64) {
+fn load_root(core: &Core, root: u64) {
     if core.loaded_root.get() == root {
         return;
     }
@@ -26,15 +27,28 @@ fn load_root(here: &CoreBlock, core: &Core, root: u64) {
     // SAFETY: the root of a living space (or the kernel's): its upper half is the kernel's, so that code, stack and data
     // stay mapped; its lower half is user mode's business. The core keeps its tables until the space is in no CR3.
     unsafe { x86::controlregs::cr3_write(root) }
-    if here.border_work.get() & (BARRIER_ON_SWITCH | FILL_RETURNS) != 0 {
-        leave_predictions(here.border_work.get());
+    // Changes no register, so that the fast paths keep theirs over a call that most processors do not need.
+    // SAFETY: the stub saves what it uses, aligns the stack itself, and calls `ecusson_leave_predictions`. `nostack` as in
+    // `lock::ServeFlush`: this target has no red zone.
+    #[cfg(target_os = "none")]
+    unsafe {
+        core::arch::asm!(
+            "test byte ptr gs:[{work}], {bits}",
+            "jz 2f",
+            "call ecusson_predictions_stub",
+            "2:",
+            work = const crate::percpu::BORDER_WORK,
+            bits = const BARRIER_ON_SWITCH | FILL_RETURNS,
+            options(nostack),
+        );
     }
 }
 
 /// Drops what the predictors learned in another protection domain.
-#[cold]
-#[inline(never)]
-fn leave_predictions(work: u8) {
+#[cfg(target_os = "none")]
+#[unsafe(no_mangle)]
+extern "C" fn ecusson_leave_predictions() {
+    let work = here().border_work.get();
     if work & BARRIER_ON_SWITCH != 0 {
         // SAFETY: the policy asks for it only where CPUID has IBPB; the command has no other effect.
         unsafe { msr::write(msr::PRED_CMD, 1) }
@@ -45,6 +59,7 @@ fn leave_predictions(work: u8) {
 }
 
 /// Fills the return predictor with 32 harmless targets.
+#[cfg(target_os = "none")]
 fn fill_returns() {
     // SAFETY: each call pushes an address that the addition at the end drops; the stack has room for 32 words.
     unsafe {
@@ -52,14 +67,26 @@ fn fill_returns() {
     }
 }
 
-/// After a fast path: both threads are of this core, have neither FPU state nor ports, and run next is who the core says.
+/// After a fast path that switched: both threads are of this core and have neither FPU state nor ports; run next is who the
+/// core says.
 #[inline(always)]
-pub fn fast(kernel: &Guard<'_>) {
-    let (here, core) = (here(), kernel.this_core());
-    if let Some(name) = core.current.get() {
-        here.current.set(direct(name.address()));
-        load_root(here, core, kernel.store.thread(name).root.get());
+pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Fast {
+    let Some(name) = core.current.get() else { return Fast::NO };
+    let address = direct(name.address());
+    // SAFETY: GS points at this core's block; the word is the one that `CoreBlock::current` writes.
+    unsafe {
+        core::arch::asm!("mov gs:[{}], {}", const crate::percpu::CURRENT, in(reg) address,
+            options(nostack, preserves_flags));
     }
+    load_root(core, kernel.store.thread(name).root.get());
+    Fast::to(address, second)
+}
+
+/// After a fast path that did not switch.
+#[inline(always)]
+#[must_use]
+pub fn stay(core: &Core, second: u64) -> Fast {
+    core.current.get().map_or(Fast::NO, |name| Fast::to(direct(name.address()), second))
 }
 
 /// After a slow path: makes the core's current thread, or nobody, the one that [`crate::entry::exit`] goes to.
@@ -80,8 +107,8 @@ pub fn to_current(kernel: &Guard<'_>) {
         }
     }
     match thread {
-        Some(thread) => load_root(here, core, thread.root.get()),
-        None => load_root(here, core, here.kernel_root.get()),
+        Some(thread) => load_root(core, thread.root.get()),
+        None => load_root(core, here.kernel_root.get()),
     }
 }
 
