@@ -25,8 +25,9 @@ fn load_root(core: &Core, root: u64) {
     }
     core.loaded_root.set(root);
     // SAFETY: the root of a living space (or the kernel's): its upper half is the kernel's, so that code, stack and data
-    // stay mapped; its lower half is user mode's business. The core keeps its tables until the space is in no CR3.
-    unsafe { x86::controlregs::cr3_write(root) }
+    // stay mapped; its lower half is user mode's business. The core keeps its tables until the space is in no CR3. Written
+    // here and not by `x86::controlregs`, which does not say that it leaves the stack alone: the compiler would align it.
+    unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
     // Changes no register, so that the fast paths keep theirs over a call that most processors do not need.
     // SAFETY: the stub saves what it uses, aligns the stack itself, and calls `ecusson_leave_predictions`. `nostack` as in
     // `lock::ServeFlush`: this target has no red zone.
