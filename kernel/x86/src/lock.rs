@@ -129,10 +129,8 @@ impl KernelLock {
         let held = self.mutex.lock();
         // SAFETY: while the guard lives no other core has a reference to the state; shared references of this core may
         // coexist, for everything that changes is in cells.
-        Guard {
-            _held: held,
-            state: unsafe { &*self.state.get() },
-        }
+        let state = unsafe { &*self.state.get() };
+        Guard { _held: held, state }
     }
 
     /// Where a core's part of the state is; for entry code, which uses it under the lock.
