@@ -91,26 +91,31 @@ pub fn stay(core: &Core, second: u64) -> Fast {
 }
 
 /// After a slow path: makes the core's current thread, or nobody, the one that [`crate::entry::exit`] goes to.
+#[inline(always)]
 pub fn to_current(kernel: &Guard<'_>) {
-    let (here, core) = (here(), kernel.this_core());
-    let next = core.current.get();
-    let address = next.map_or(0, |name| direct(name.address()));
-    let thread = next.map(|name| kernel.store.thread(name));
-    let has = |flag| thread.is_some_and(|thread| thread.has(flag));
-    let fpu_owner = if has(flag::FPU) { address } else { 0 };
+    let core = kernel.this_core();
+    let address = core.current.get().map_or(0, |name| direct(name.address()));
+    // The same thread goes on: its space, FPU state and ports are loaded. A thread does not change them, but for its ports,
+    // of which the core tells.
+    if here().current.get() != address {
+        switch_to(kernel, core, address);
+    }
+}
+
+#[inline(never)]
+fn switch_to(kernel: &Guard<'_>, core: &Core, address: u64) {
+    let here = here();
+    let thread = core.current.get().map(|name| kernel.store.thread(name));
+    let flags = thread.map_or(0, |thread| thread.run.get());
+    here.current.set(address);
+    let fpu_owner = if flags & flag::FPU != 0 { address } else { 0 };
     if here.fpu_owner.get() != fpu_owner {
         switch_fpu(kernel, here, fpu_owner);
     }
-    if here.current.get() != address {
-        here.current.set(address);
-        if here.ports_open.get() || has(flag::PORTS) {
-            reload_ports(kernel);
-        }
+    if here.ports_open.get() || flags & flag::PORTS != 0 {
+        reload_ports(kernel);
     }
-    match thread {
-        Some(thread) => load_root(core, thread.root.get()),
-        None => load_root(core, here.kernel_root.get()),
-    }
+    load_root(core, thread.map_or(here.kernel_root.get(), |thread| thread.root.get()));
 }
 
 /// Sets the I/O bitmap to what the current thread may use. Called on a switch, and when the core says that ports changed.
