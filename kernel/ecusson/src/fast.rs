@@ -34,7 +34,9 @@ pub(crate) fn reply_wait() -> Fast {
 pub(crate) fn signal(slot: u64, bits: u64) -> Fast {
     let kernel = KERNEL.lock();
     let core = kernel.this_core();
-    kernel.fast_signal(core, slot, bits).map_or(Fast::NO, |()| switch::stay(core, 0))
+    kernel
+        .fast_signal(core, slot, bits)
+        .map_or(Fast::NO, |()| switch::stay(core, 0))
 }
 
 /// `Invoke`: only the question what a slot holds.
@@ -45,5 +47,7 @@ pub(crate) fn invoke(slot: u64, operation: u64) -> Fast {
     }
     let kernel = KERNEL.lock();
     let core = kernel.this_core();
-    kernel.fast_identify(core, slot).map_or(Fast::NO, |found| switch::stay(core, found))
+    kernel
+        .fast_identify(core, slot)
+        .map_or(Fast::NO, |found| switch::stay(core, found))
 }

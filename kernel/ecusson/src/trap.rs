@@ -46,7 +46,7 @@ pub(crate) fn trap(vector: u64, code: u64) {
             apic::end_of_interrupt();
             enter(|kernel| {
                 // Whoever lost ports on another core's order loses them here.
-                switch::reload_ports(kernel);
+                switch::set_ports(kernel);
                 kernel.schedule();
             });
         }
@@ -137,7 +137,7 @@ fn carry_out(kernel: &Guard<'_>, effect: Effect) {
         }
         Effect::Unhandled(name) => report_unhandled(kernel, name),
         Effect::Log(words, count) => user_log(words, count),
-        Effect::PortsChanged => switch::reload_ports(kernel),
+        Effect::PortsChanged => switch::ports_changed(kernel),
     }
 }
 

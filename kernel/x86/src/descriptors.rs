@@ -105,29 +105,39 @@ impl Tables {
         }
     }
 
-    /// Opens ports to user mode on this core, both ends included. The bitmap is changed here and nowhere else, so that
-    /// [`Tables::close_ports`] knows what to close.
+    /// Opens ports in the bitmap, both ends included.
     pub(crate) fn open_ports(&self, first: u16, last: u16) {
         let state = self.task_state.get();
         for port in first..=last {
             // SAFETY: only this core, with interrupts off, touches its bitmap; the index is at most 8191.
             unsafe { (*state).bitmap[usize::from(port) / 8] &= !(1 << (port % 8)) }
         }
-        // SAFETY: as above.
-        unsafe { (*state).bitmap_offset = BITMAP_OFFSET }
     }
 
-    /// Closes all ports to user mode on this core.
+    /// Closes all ports in the bitmap.
     pub(crate) fn close_ports(&self) {
-        let state = self.task_state.get();
         // SAFETY: as in `open_ports`.
-        unsafe {
-            if (*state).bitmap_offset != NO_BITMAP {
-                (*state).bitmap = [0xFF; BITMAP_BYTES];
-                (*state).bitmap_offset = NO_BITMAP;
-            }
-        }
+        unsafe { (*self.task_state.get()).bitmap = [0xFF; BITMAP_BYTES] }
     }
+
+    /// Has the bitmap count, or denies user mode all ports whatever it says.
+    pub(crate) fn show_ports(&self, visibility: Visibility) {
+        let offset = match visibility {
+            Visibility::Shown => BITMAP_OFFSET,
+            Visibility::Hidden => NO_BITMAP,
+        };
+        // SAFETY: as in `open_ports`; the processor reads the field at each port access of user mode.
+        unsafe { (*self.task_state.get()).bitmap_offset = offset }
+    }
+}
+
+/// Whether the bitmap of a core counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visibility {
+    /// User mode may use the ports that are open in it.
+    Shown,
+    /// It may use none.
+    Hidden,
 }
 
 /// Interrupt stack numbers of vectors 1, 2, 8 and 18 (the order of `ist` in [`Tables::prepare`]).

@@ -38,8 +38,10 @@ pub struct CoreBlock {
     pub(crate) fpu_owner: Cell<u64>,
     /// TSC value that the timer is armed for.
     pub(crate) armed: Cell<u64>,
-    /// Whether ports are open in the I/O bitmap.
-    pub(crate) ports_open: Cell<bool>,
+    /// Whether the I/O bitmap counts at present.
+    pub(crate) ports_shown: Cell<bool>,
+    /// Address of the protection domain whose ports the I/O bitmap has, and the generation it was filled in.
+    pub(crate) ports_filled: Cell<(u64, u64)>,
     /// Page table of the kernel alone.
     pub(crate) kernel_root: Cell<u64>,
     /// GDT, TSS, I/O bitmap.
@@ -77,7 +79,8 @@ impl CoreBlock {
             acpi_id: Cell::new(0),
             fpu_owner: Cell::new(0),
             armed: Cell::new(0),
-            ports_open: Cell::new(false),
+            ports_shown: Cell::new(false),
+            ports_filled: Cell::new((0, 0)),
             kernel_root: Cell::new(0),
             tables: Tables::new(),
         }

@@ -4,11 +4,14 @@
 //! The address space is changed before the lock is released: a space that is being destroyed is in no CR3 once the core says
 //! that nobody runs in it.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use ecusson_core::name::Ref;
 use ecusson_core::percpu::Core;
 use ecusson_core::store::{Store, Tag};
 use ecusson_core::thread::{Thread, flag};
 
+use crate::descriptors::Visibility;
 use crate::entry::Fast;
 use crate::fpu::{self, Leaving};
 use crate::lock::Guard;
@@ -72,7 +75,9 @@ fn fill_returns() {
 /// core says.
 #[inline(always)]
 pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Fast {
-    let Some(name) = core.current.get() else { return Fast::NO };
+    let Some(name) = core.current.get() else {
+        return Fast::NO;
+    };
     let address = direct(name.address());
     // SAFETY: GS points at this core's block; the word is the one that `CoreBlock::current` writes.
     unsafe {
@@ -87,7 +92,9 @@ pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Fast {
 #[inline(always)]
 #[must_use]
 pub fn stay(core: &Core, second: u64) -> Fast {
-    core.current.get().map_or(Fast::NO, |name| Fast::to(direct(name.address()), second))
+    core.current
+        .get()
+        .map_or(Fast::NO, |name| Fast::to(direct(name.address()), second))
 }
 
 /// After a slow path: makes the core's current thread, or nobody, the one that [`crate::entry::exit`] goes to.
@@ -112,29 +119,43 @@ fn switch_to(kernel: &Guard<'_>, core: &Core, address: u64) {
     if here.fpu_owner.get() != fpu_owner {
         switch_fpu(kernel, here, fpu_owner);
     }
-    if here.ports_open.get() || flags & flag::PORTS != 0 {
-        reload_ports(kernel);
+    if here.ports_shown.get() || flags & flag::PORTS != 0 {
+        set_ports(kernel);
     }
     load_root(core, thread.map_or(here.kernel_root.get(), |thread| thread.root.get()));
 }
 
-/// Sets the I/O bitmap to what the current thread may use. Called on a switch, and when the core says that ports changed.
-pub fn reload_ports(kernel: &Guard<'_>) {
+/// Changes whenever some domain's ports do, on any core: bitmaps filled before are stale. Written and read under the lock.
+static PORTS_GENERATION: AtomicU64 = AtomicU64::new(1);
+
+/// The core says that a domain's ports changed: no bitmap of any core counts any more unless it is filled anew.
+pub fn ports_changed(kernel: &Guard<'_>) {
+    PORTS_GENERATION.fetch_add(1, Ordering::Relaxed);
+    set_ports(kernel);
+}
+
+/// Has this core's I/O bitmap say what the current thread may use. Filling it takes a thousand instructions, hiding and showing
+/// it a few, so it stays filled while others run. Called on a switch from or to a thread with ports, and, by `ecusson`, when
+/// another core has this one enter the kernel, for that is how a running thread loses ports.
+pub fn set_ports(kernel: &Guard<'_>) {
     let here = here();
-    here.tables.close_ports();
-    here.ports_open.set(false);
-    let Some(name) = kernel
-        .this_core()
-        .current
-        .get()
-        .filter(|&name| kernel.store.thread(name).has(flag::PORTS))
-    else {
+    let current = kernel.this_core().current.get();
+    let name = current.filter(|&name| kernel.store.thread(name).has(flag::PORTS));
+    here.ports_shown.set(name.is_some());
+    let Some(name) = name else {
+        here.tables.show_ports(Visibility::Hidden);
         return;
     };
-    for (first, last) in kernel.ports_of(name) {
-        here.tables.open_ports(first, last);
-        here.ports_open.set(true);
+    let domain = kernel.store.thread(name).domain.get().map_or(0, Ref::address);
+    let wanted = (domain, PORTS_GENERATION.load(Ordering::Relaxed));
+    if here.ports_filled.get() != wanted {
+        here.tables.close_ports();
+        for (first, last) in kernel.ports_of(name) {
+            here.tables.open_ports(first, last);
+        }
+        here.ports_filled.set(wanted);
     }
+    here.tables.show_ports(Visibility::Shown);
 }
 
 #[cold]
