@@ -37,14 +37,14 @@ pub(crate) fn trap(vector: u64, code: u64) {
         apic::TIMER_VECTOR => {
             apic::end_of_interrupt();
             apic::timer_fired();
-            enter(|kernel| {
+            enter_interrupted(|kernel| {
                 kernel.timer();
                 kernel.schedule();
             });
         }
         apic::RESCHEDULE_VECTOR => {
             apic::end_of_interrupt();
-            enter(|kernel| {
+            enter_interrupted(|kernel| {
                 // Whoever lost ports on another core's order loses them here.
                 switch::set_ports(kernel);
                 kernel.schedule();
@@ -58,7 +58,7 @@ pub(crate) fn trap(vector: u64, code: u64) {
         _ if vector <= LAST_OLD_VECTOR => {}
         device => {
             // Ended at once: a level-triggered line is masked by the core until its driver acknowledges it, below.
-            enter(|kernel| {
+            enter_interrupted(|kernel| {
                 kernel.interrupt(device);
             });
             apic::end_of_interrupt();
@@ -72,7 +72,16 @@ fn exception(vector: u64, code: u64) {
     } else {
         0
     };
-    enter(|kernel| kernel.fault(Fault { vector, code, address }));
+    enter_interrupted(|kernel| kernel.fault(Fault { vector, code, address }));
+}
+
+/// An entry by interrupt or exception: all registers of the current thread, if there is one, were saved.
+#[inline(always)]
+fn enter_interrupted(handle: impl FnOnce(&Guard<'_>)) {
+    enter(|kernel| {
+        switch::note_full_context(kernel);
+        handle(kernel);
+    });
 }
 
 /// The first entry of a core: there is no thread yet whose registers were saved.

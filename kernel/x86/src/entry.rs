@@ -12,7 +12,7 @@
 
 use core::mem::offset_of;
 
-use ecusson_core::thread::{Context, Thread, flag};
+use ecusson_core::thread::{Context, Thread};
 
 /// Flags that the kernel runs with behind `SYSCALL`: all that user mode may have set is cleared.
 pub(crate) const SYSCALL_FLAG_MASK: u64 = 0x0000_0000_003F_7FD5;
@@ -202,13 +202,6 @@ macro_rules! register {
     };
 }
 
-// The byte of the run word that has FULL_CONTEXT, and the bit in it.
-#[cfg_attr(not(target_os = "none"), allow(dead_code))]
-const RUN_BYTE: usize = offset_of!(Thread, run) + 2;
-#[cfg_attr(not(target_os = "none"), allow(dead_code))]
-const FULL_BIT: u32 = flag::FULL_CONTEXT >> 16;
-static_assertions::const_assert!(FULL_BIT < 0x100);
-
 // The stubs of the 256 vectors.
 #[cfg(target_os = "none")]
 core::arch::global_asm!(
@@ -390,8 +383,8 @@ core::arch::global_asm!(
     "jz 1f",
     "ECUSSON_CLEAR",
     "1:",
-    "test byte ptr [r8 + {run_byte}], {full_bit}",
-    "jnz ecusson_exit_full",
+    "cmp byte ptr gs:[{full}], 0",
+    "jne ecusson_exit_full",
     "mov r12, [r8 + {r12}]",
     "mov r13, [r8 + {r13}]",
     "mov r14, [r8 + {r14}]",
@@ -411,7 +404,7 @@ core::arch::global_asm!(
     "swapgs",
     "sysretq",
     "ecusson_exit_full:",
-    "and byte ptr [r8 + {run_byte}], {not_full_bit}",
+    "mov byte ptr gs:[{full}], 0",
     "mov rsp, gs:[{stack_top}]",
     "push {user_data}",
     "push qword ptr [r8 + {rsp}]",
@@ -474,7 +467,7 @@ core::arch::global_asm!(
     "pop rax",
     "pop qword ptr [r8 + {rflags}]",
     "pop qword ptr [r8 + {rsp}]",
-    "or byte ptr [r8 + {run_byte}], {full_bit}",
+    "mov byte ptr gs:[{full}], 1",
     "mov rsp, gs:[{stack_top}]", // leaves the debug stack, if it is that
     "push 2", // clears DF, AC and the rest
     "popfq",
@@ -537,9 +530,7 @@ core::arch::global_asm!(
     border_work = const crate::percpu::BORDER_WORK,
     barrier_bit = const crate::mitigations::BARRIER_ON_ENTRY,
     clear_bit = const crate::mitigations::CLEAR_BUFFERS,
-    run_byte = const RUN_BYTE,
-    full_bit = const FULL_BIT,
-    not_full_bit = const !FULL_BIT as i8,
+    full = const crate::percpu::FULL,
     user_flags = const USER_FLAGS,
     user_data = const crate::descriptors::USER_DATA,
     user_code = const crate::descriptors::USER_CODE,

@@ -28,6 +28,9 @@ pub struct CoreBlock {
     pub(crate) core: Cell<*const Core>,
     /// Work at the border, bits of [`crate::mitigations`].
     pub(crate) border_work: Cell<u8>,
+    /// 1 while entry code has saved, or has to load, all registers of the current thread. The thread's own flag
+    /// (`FULL_CONTEXT`) is touched under the lock only, for it shares a word with flags that other cores change.
+    pub(crate) full_context: Cell<u8>,
     /// Index of this core.
     pub(crate) index: Cell<u8>,
     /// Local APIC id.
@@ -56,6 +59,8 @@ pub(crate) const STACK_TOP: usize = offset_of!(CoreBlock, stack_top);
 pub(crate) const CORE: usize = offset_of!(CoreBlock, core);
 /// See [`CURRENT`].
 pub(crate) const BORDER_WORK: usize = offset_of!(CoreBlock, border_work);
+/// See [`CURRENT`].
+pub(crate) const FULL: usize = offset_of!(CoreBlock, full_context);
 const_assert_eq!(offset_of!(CoreBlock, this), 0);
 
 struct Blocks([CoreBlock; MAX_CORES]);
@@ -74,6 +79,7 @@ impl CoreBlock {
             stack_top: Cell::new(0),
             core: Cell::new(core::ptr::null()),
             border_work: Cell::new(0),
+            full_context: Cell::new(0),
             index: Cell::new(0),
             apic_id: Cell::new(0),
             acpi_id: Cell::new(0),

@@ -97,14 +97,35 @@ pub fn stay(core: &Core, second: u64) -> Fast {
         .map_or(Fast::NO, |name| Fast::to(direct(name.address()), second))
 }
 
-/// After a slow path: makes the core's current thread, or nobody, the one that [`crate::entry::exit`] goes to.
+/// After entry code has saved all registers of the current thread: notes that in the thread, under the lock, before the core
+/// decides about it. Nothing to note when the idle loop was interrupted.
+#[inline(always)]
+pub fn note_full_context(kernel: &Guard<'_>) {
+    let here = here();
+    if here.full_context.take() != 0
+        && let Some(name) = kernel.this_core().current.get()
+    {
+        kernel.store.thread(name).set_flag(flag::FULL_CONTEXT);
+    }
+}
+
+/// After a slow path: makes the core's current thread, or nobody, the one that [`crate::entry::exit`] goes to, and takes over
+/// from the thread's flag which registers are to be loaded.
 #[inline(always)]
 pub fn to_current(kernel: &Guard<'_>) {
-    let core = kernel.this_core();
-    let address = core.current.get().map_or(0, |name| direct(name.address()));
+    let (here, core) = (here(), kernel.this_core());
+    let mut address = 0;
+    if let Some(name) = core.current.get() {
+        address = direct(name.address());
+        let thread = kernel.store.thread(name);
+        if thread.has(flag::FULL_CONTEXT) {
+            thread.clear_flag(flag::FULL_CONTEXT);
+            here.full_context.set(1);
+        }
+    }
     // The same thread goes on: its space, FPU state and ports are loaded. A thread does not change them, but for its ports,
     // of which the core tells.
-    if here().current.get() != address {
+    if here.current.get() != address {
         switch_to(kernel, core, address);
     }
 }
