@@ -105,7 +105,8 @@ fn restore(area: *const u8) {
         if CLEAR_POINTERS.load(Ordering::Relaxed) {
             // These processors restore the pointers to the last x87 instruction and operand only when an exception is
             // pending; loading something makes them point into the kernel's image instead of showing the last owner's.
-            core::arch::asm!("fnclex", "ffree st(7)", "fild dword ptr [{}]", in(reg) area, options(nostack, readonly));
+            core::arch::asm!("fnclex", "ffree st(7)", "fild dword ptr [{}]", in(reg) &raw const INITIAL,
+                options(nostack, readonly));
         }
         if SAVE.load(Ordering::Relaxed) == Save::Fxsave as u32 {
             core::arch::asm!("fxrstor64 [{}]", in(reg) area, options(nostack, readonly));
