@@ -1,0 +1,26 @@
+//! What every process stands on: the way from the kernel to `main`, system calls, typed capabilities, an event loop, a heap,
+//! and a panic handler that tells the supervisor.
+//!
+//! Key items: [`entry!`] and [`root_entry!`] (start), [`environment`] (what the manifest gave), [`Cap`] and the operations of
+//! each kind, [`serve`] with [`Server`] (event loop), `heap!` (feature `heap`), [`println!`]. Used by every service, driver
+//! and test program; calls the kernel through [`sys`].
+#![cfg_attr(not(test), no_std)]
+
+pub mod cap;
+pub mod console;
+pub mod environment;
+pub mod event_loop;
+#[cfg(feature = "heap")]
+pub mod heap;
+mod panic;
+mod start;
+pub mod sys;
+pub mod time;
+pub mod timers;
+pub mod window;
+
+pub use cap::{Cap, Failure, Progress};
+pub use environment::environment;
+pub use event_loop::{Server, serve};
+pub use panic::exit;
+pub use timers::Timers;
