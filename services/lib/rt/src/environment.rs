@@ -6,8 +6,8 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use ecusson_abi::PAGE_BYTES;
-use ecusson_manifest::BootTable;
 use ecusson_manifest::layout::{BOOT_TABLE_ADDRESS, BOOT_TABLE_PAGES_MAX};
+use ecusson_manifest::{BootTable, Entry};
 
 /// Pages of the boot table; 0 until the first thread ran.
 static TABLE_PAGES: AtomicU64 = AtomicU64::new(0);
@@ -41,4 +41,28 @@ pub fn environment() -> Option<BootTable<'static>> {
     // capability.
     let table = unsafe { core::slice::from_raw_parts(BOOT_TABLE_ADDRESS as *const u8, bytes) };
     BootTable::decode(table).ok()
+}
+
+/// A word of a shared region that this process may write; `index` counts words of 8 bytes from its beginning. Whoever else
+/// has the region may change it at any time.
+///
+/// `None` without such a region, for one that is mapped read-only, or beyond its end.
+#[must_use]
+pub fn shared_word(region: &str, index: u64) -> Option<&'static AtomicU64> {
+    let Entry::Region {
+        address,
+        pages,
+        writable: true,
+        ..
+    } = environment()?.region(region)?
+    else {
+        return None;
+    };
+    let words = u64::from(pages) * (PAGE_BYTES / 8);
+    if index >= words {
+        return None;
+    }
+    // SAFETY: the boot table is root's and constant: it has mapped the region there, writable, for the life of this
+    // process; the address is page aligned, the word inside, and an atomic may be changed by others.
+    Some(unsafe { AtomicU64::from_ptr((address + index * 8) as *mut u64) })
 }

@@ -1,13 +1,20 @@
-//! The heap of a process: a static arena to begin with, and whatever memory is added later.
+//! The heap of a process. It is empty at first: an allocation then fails, which ends the process. A program gives it an
+//! arena with `heap!`, and more with [`grow`].
 //!
-//! Key items: [`Heap`], `heap!`. The allocator is `talc`; its lock spins, so that only threads of one priority and core,
-//! or of different cores, should allocate: see [`SpinLock`].
+//! Key items: `heap!`, [`grow`]. The allocator is `talc`, in every program (where nothing allocates it is not linked); its
+//! lock spins, so that only threads of one priority and core, or of different cores, should allocate: see [`SpinLock`].
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use talc::TalcLock;
-use talc::source::Claim;
+use talc::source::Manual;
+
+use crate::window::Window;
+
+#[cfg_attr(target_os = "none", global_allocator)]
+static HEAP: Heap = Heap(TalcLock::new(Manual));
 
 /// A lock for moments. A thread that finds it taken yields to others of its priority; a thread of higher priority on the
 /// same core would wait for ever, which is why only one of such two may use the heap.
@@ -38,30 +45,8 @@ unsafe impl lock_api::RawMutex for SpinLock {
     }
 }
 
-/// An allocator; made by `heap!`.
-#[allow(missing_debug_implementations)]
-pub struct Heap(TalcLock<SpinLock, Claim>);
-
-impl Heap {
-    /// A heap over an arena.
-    ///
-    /// # Safety
-    /// The arena is read and written by nobody else, for ever.
-    #[must_use]
-    pub const unsafe fn new(arena: *mut u8, bytes: usize) -> Self {
-        // SAFETY: by the contract.
-        Self(TalcLock::new(unsafe { Claim::new(arena, bytes) }))
-    }
-
-    /// Adds a mapped window of memory, for ever. A window too small to be of use is lost.
-    pub fn grow(&self, window: crate::window::Window) {
-        if let Some((base, bytes)) = window.leak_writable() {
-            // SAFETY: the window was this process's alone and is leaked; `Window` made sure that it was mapped writable
-            // where nothing else was.
-            let _ = unsafe { self.0.lock().claim(base, bytes) };
-        }
-    }
-}
+/// What the language's allocation calls.
+struct Heap(TalcLock<SpinLock, Manual>);
 
 // SAFETY: hands everything to `TalcLock`, whose contract is the same.
 unsafe impl GlobalAlloc for Heap {
@@ -79,20 +64,50 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// Gives a program a heap, named `HEAP`, with an arena of so many bytes to begin with.
+/// Adds a mapped window of memory to the heap, for ever. A window that is read-only or too small to be of use is lost.
+pub fn grow(window: Window) {
+    if let Some((base, bytes)) = window.leak_writable() {
+        // SAFETY: the window was this process's alone and is leaked; `Window` made sure that it was mapped writable
+        // where nothing else was.
+        let _ = unsafe { HEAP.0.lock().claim(base, bytes) };
+    }
+}
+
+/// Static memory for the heap; made by `heap!`. All zero, so that it takes no place in the image.
+#[derive(Debug)]
+pub struct Arena<const BYTES: usize> {
+    bytes: UnsafeCell<[u8; BYTES]>,
+    is_taken: AtomicBool,
+}
+
+// SAFETY: the bytes are reached by `give` alone, which hands them to the heap once.
+unsafe impl<const BYTES: usize> Sync for Arena<BYTES> {}
+
+impl<const BYTES: usize> Arena<BYTES> {
+    /// An arena nobody uses yet.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            bytes: UnsafeCell::new([0; BYTES]),
+            is_taken: AtomicBool::new(false),
+        }
+    }
+
+    /// Gives it to the heap, the first time.
+    pub fn give(&'static self) {
+        if !self.is_taken.swap(true, Ordering::Relaxed) {
+            // SAFETY: static memory that nothing else can name, claimed once.
+            let _ = unsafe { HEAP.0.lock().claim(self.bytes.get().cast(), BYTES) };
+        }
+    }
+}
+
+/// Gives the heap an arena of so many bytes. A statement, at the beginning of `main`.
 #[macro_export]
 macro_rules! heap {
-    ($bytes:expr) => {
-        #[cfg_attr(target_os = "none", global_allocator)]
-        #[allow(dead_code)]
-        static HEAP: $crate::heap::Heap = {
-            #[repr(align(16))]
-            struct Arena(core::cell::UnsafeCell<[u8; $bytes]>);
-            // SAFETY: nobody but the heap has its address.
-            unsafe impl Sync for Arena {}
-            static ARENA: Arena = Arena(core::cell::UnsafeCell::new([0; $bytes]));
-            // SAFETY: nothing else can name the arena.
-            unsafe { $crate::heap::Heap::new(ARENA.0.get().cast(), $bytes) }
-        };
-    };
+    ($bytes:expr) => {{
+        static ARENA: $crate::heap::Arena<{ $bytes }> = $crate::heap::Arena::new();
+        ARENA.give();
+    }};
 }

@@ -2,7 +2,7 @@
 //! and a panic handler that tells the supervisor.
 //!
 //! Key items: [`entry!`] and [`root_entry!`] (start), [`environment`] (what the manifest gave), [`Cap`] and the operations of
-//! each kind, [`serve`] with [`Server`] (event loop), `heap!` (feature `heap`), [`println!`]. Used by every service, driver
+//! each kind, [`serve`] with [`Server`] (event loop), [`heap!`], [`println!`]. Used by every service, driver
 //! and test program; calls the kernel through [`sys`].
 #![cfg_attr(not(test), no_std)]
 
@@ -10,7 +10,6 @@ pub mod cap;
 pub mod console;
 pub mod environment;
 pub mod event_loop;
-#[cfg(feature = "heap")]
 pub mod heap;
 mod panic;
 mod start;

@@ -249,6 +249,16 @@ pub fn fault() -> ! {
     unsafe { asm!("ud2", options(noreturn, nomem, nostack)) }
 }
 
+/// Reads a byte at an address and forgets it: nothing happens, or the thread faults if nothing is mapped there.
+pub fn touch(address: u64) {
+    // SAFETY: the value goes nowhere, so that no rule about it can be broken; of device memory, of which a read could
+    // change the state, a process has only what it was given.
+    unsafe {
+        asm!("mov {value}, byte ptr [{address}]", value = out(reg_byte) _, address = in(reg) address,
+            options(nostack, preserves_flags, readonly));
+    }
+}
+
 #[inline(always)]
 fn without_words((status, second, _): (Status, u64, u64)) -> Answer {
     Answer {

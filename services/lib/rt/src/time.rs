@@ -50,7 +50,7 @@ impl Clock {
     /// Nanoseconds in so many ticks.
     #[must_use]
     pub fn ns_of_ticks(&self, ticks: u64) -> u64 {
-        let ns = u128::from(ticks) * u128::from(self.page.nanoseconds_scale) >> 32;
+        let ns = (u128::from(ticks) * u128::from(self.page.nanoseconds_scale)) >> 32;
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
 

@@ -129,7 +129,6 @@ impl Window {
     }
 
     /// Its place, given up for ever to whoever wants memory.
-    #[cfg(feature = "heap")]
     pub(crate) fn leak_writable(self) -> Option<(*mut u8, usize)> {
         let length = usize::try_from(self.bytes).ok()?;
         if self.access == Access::ReadWrite {

@@ -1,0 +1,27 @@
+//! Small processes for tests. One program, so that an image has it once: the process's name in the manifest says which part
+//! it plays.
+//!
+//! | name | part |
+//! |---|---|
+//! | `hello` | prints a line and ends the test |
+//! | `echo-server` | answers each call with its words, the first increased by one |
+//! | `echo-client` | calls it, checks the answers, ends the test |
+//! | `crasher` | crashes at null twice, then serves as `echo-server` |
+//! | `panicker` | panics |
+//! | `survivor` | calls `crasher` until that was restarted twice, then ends the test |
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+mod parts;
+
+use ecusson_rt::environment;
+
+ecusson_rt::entry!(main);
+
+fn main(thread: u16) -> ! {
+    let Some(table) = environment() else {
+        ecusson_rt::sys::fault()
+    };
+    parts::play(table.header().process, thread, &table)
+}
