@@ -10,7 +10,7 @@ use ecusson_manifest::composition::{
 };
 use ecusson_manifest::layout::{self, PAGE_BYTES, slots as fixed};
 
-use crate::check::resolve::Resolved;
+use crate::check::resolve::{Resolved, ResolvedProcess};
 use crate::manifest::{self, Access, Manifest};
 use crate::slots::ProcessSlots;
 
@@ -127,74 +127,100 @@ fn capabilities(
     let process = &manifest.processes[index];
     let names = &resolved.processes[index];
     let mut all = fixed_capabilities(process, index);
-    let mut put = |slot: u16, rights: u8, target: Target| all.push(Capability { slot, rights, target });
-    for (number, slot) in slots.calls.iter().enumerate() {
-        let Some((server, portal)) = names.calls[number] else {
-            continue;
-        };
-        let label = label(narrow(portal), clients[index][number]);
-        put(
-            *slot,
-            rights::CALL,
-            Target::Portal {
-                process: narrow(server),
-                portal: narrow(portal),
-                label,
-            },
-        );
+    all.extend(edges(process, names, &clients[index], slots));
+    all.extend(devices(process, names, slots));
+    all.extend(mapped(manifest, process, names, slots));
+    all.sort_by_key(|capability| capability.slot);
+    all
+}
+
+fn edges(
+    process: &manifest::Process,
+    names: &ResolvedProcess,
+    clients: &[u16],
+    slots: &ProcessSlots,
+) -> Vec<Capability> {
+    let mut all = Vec::new();
+    for ((target, client), slot) in names.calls.iter().zip(clients).zip(&slots.calls) {
+        let Some((server, portal)) = *target else { continue };
+        let (process, portal) = (narrow(server), narrow(portal));
+        let label = label(portal, *client);
+        let target = Target::Portal { process, portal, label };
+        all.push(Capability {
+            slot: *slot,
+            rights: rights::CALL,
+            target,
+        });
     }
     for (number, slot) in slots.notifications.iter().enumerate() {
-        put(
-            *slot,
-            rights::NOTIFICATION,
-            Target::Notification {
-                notification: narrow(number),
-            },
-        );
+        let target = Target::Notification {
+            notification: narrow(number),
+        };
+        all.push(Capability {
+            slot: *slot,
+            rights: rights::NOTIFICATION,
+            target,
+        });
     }
     for ((signal, target), slot) in process.signals.iter().zip(&names.signals).zip(&slots.signals) {
         let Some((owner, notification)) = *target else { continue };
         let bit = u8::try_from(signal.bit.value).unwrap_or(u8::MAX);
-        put(
-            *slot,
-            rights::SIGNAL,
-            Target::Signal {
-                process: narrow(owner),
-                notification: narrow(notification),
-                bit,
-            },
-        );
+        let target = Target::Signal {
+            process: narrow(owner),
+            notification: narrow(notification),
+            bit,
+        };
+        all.push(Capability {
+            slot: *slot,
+            rights: rights::SIGNAL,
+            target,
+        });
     }
-    let core = process.threads.first().map_or(0, |thread| thread.core.value);
-    for (interrupt, slot) in process.interrupts.iter().zip(&slots.interrupts) {
-        put(
-            *slot,
-            rights::MANAGE,
-            Target::Interrupt {
-                line: interrupt.line.value,
-                core,
-            },
-        );
+    all
+}
+
+fn devices(process: &manifest::Process, names: &ResolvedProcess, slots: &ProcessSlots) -> Vec<Capability> {
+    let mut all = Vec::new();
+    for ((interrupt, notification), slot) in process.interrupts.iter().zip(&names.interrupts).zip(&slots.interrupts) {
+        // To the core of the thread that waits for it.
+        let thread = notification.and_then(|notification| names.notification_threads.get(notification));
+        let core = thread
+            .and_then(|thread| process.threads.get(*thread))
+            .map_or(0, |thread| thread.core.value);
+        let target = Target::Interrupt {
+            line: interrupt.line.value,
+            core,
+        };
+        all.push(Capability {
+            slot: *slot,
+            rights: rights::MANAGE,
+            target,
+        });
     }
     for (ports, slot) in process.ports.iter().zip(&slots.ports) {
         let count = u16::try_from(ports.count.value).unwrap_or(u16::MAX);
-        put(
-            *slot,
-            Rights::NONE.0,
-            Target::Ports {
-                first: ports.first.value,
-                count,
-            },
-        );
+        let target = Target::Ports {
+            first: ports.first.value,
+            count,
+        };
+        all.push(Capability {
+            slot: *slot,
+            rights: Rights::NONE.0,
+            target,
+        });
     }
     if let (Some(platform), Some(slot)) = (&process.platform, slots.platform) {
-        put(slot, platform.rights.value, Target::Platform);
+        all.push(Capability {
+            slot,
+            rights: platform.rights.value,
+            target: Target::Platform,
+        });
     }
-    if let Some(slot) = slots.dma {
-        put(slot, rights::MANAGE, Target::DmaSpace);
-    }
-    all.extend(mapped(manifest, process, names, slots));
-    all.sort_by_key(|capability| capability.slot);
+    all.extend(slots.dma.map(|slot| Capability {
+        slot,
+        rights: rights::MANAGE,
+        target: Target::DmaSpace,
+    }));
     all
 }
 
@@ -234,7 +260,7 @@ fn fixed_capabilities(process: &manifest::Process, index: usize) -> Vec<Capabili
 fn mapped(
     manifest: &Manifest,
     process: &manifest::Process,
-    names: &crate::check::resolve::ResolvedProcess,
+    names: &ResolvedProcess,
     slots: &ProcessSlots,
 ) -> Vec<Capability> {
     let mut next = layout::REGIONS_BASE;

@@ -184,6 +184,9 @@ fn piece(
     let lead = start % PAGE_BYTES;
     let mut data = vec![0; lead as usize];
     data.extend_from_slice(content);
+    // Zeros at the end need no room in the file: memory begins as zeros.
+    let used = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    data.truncate(used);
     let address = start - lead;
     Ok(FlatPiece {
         address,

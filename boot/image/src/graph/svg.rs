@@ -1,5 +1,6 @@
 //! The graph as a picture that every browser shows.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use ecusson_manifest::Composition;
@@ -35,11 +36,8 @@ pub fn svg(composition: &Composition) -> String {
         );
     }
     text.push_str("</defs>\n");
-    for (index, edge) in graph.edges.iter().enumerate() {
-        // Edges between the same two nodes lie beside each other.
-        let same = |other: &&Edge| (other.from, other.to) == (edge.from, edge.to);
-        let beside = graph.edges[..index].iter().filter(same).count();
-        draw_edge(&mut text, edge, placed[edge.from], placed[edge.to], beside);
+    for (index, (edge, ends)) in graph.edges.iter().zip(ends(&graph, &placed)).enumerate() {
+        draw_edge(&mut text, edge, ends, index);
     }
     for (node, place) in graph.nodes.iter().zip(&placed) {
         draw_node(&mut text, node, *place);
@@ -72,20 +70,88 @@ fn draw_node(text: &mut String, node: &Node, place: Placed) {
     }
 }
 
-fn draw_edge(text: &mut String, edge: &Edge, from: Placed, to: Placed, beside: usize) {
-    let shift = (beside as f64 + 1.0) / 2.0 * 22.0 * if beside % 2 == 0 { -1.0 } else { 1.0 };
-    let shift = if beside == 0 { 0.0 } else { shift };
-    let (x1, x2) = (from.x + from.width / 2.0 + shift, to.x + to.width / 2.0 + shift);
-    let down = to.y >= from.y + from.height;
-    let up = to.y + to.height <= from.y;
-    let (y1, y2) = match (down, up) {
-        (true, _) => (from.y + from.height, to.y),
-        (_, true) => (from.y, to.y + to.height),
-        // The same layer: an arc below.
-        _ => (from.y + from.height, to.y + to.height),
+/// Which side of a node an edge leaves from or comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Top,
+    Bottom,
+}
+
+/// Both ends of an edge, each with its side.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    from: (f64, f64, Side),
+    to: (f64, f64, Side),
+}
+
+/// Where every edge ends: the edges on one side of a node share it evenly, in the order of the nodes they go to.
+fn ends(graph: &Graph, placed: &[Placed]) -> Vec<Ends> {
+    let sides = |edge: &Edge| {
+        let (from, to) = (placed[edge.from], placed[edge.to]);
+        if to.y >= from.y + from.height {
+            (Side::Bottom, Side::Top)
+        } else if to.y + to.height <= from.y {
+            (Side::Top, Side::Bottom)
+        } else {
+            (Side::Bottom, Side::Bottom)
+        }
     };
-    let bend = if down || up { (y2 - y1) / 2.0 } else { 45.0 };
-    let (c1, c2) = (y1 + bend, if down || up { y2 - bend } else { y2 + bend });
+    // For each side of each node: (x of the other node, edge, whether it is the edge's beginning).
+    type Shared = BTreeMap<(usize, Side), Vec<(f64, usize, bool)>>;
+    let mut shared = Shared::new();
+    let middle = |node: usize| placed[node].x + placed[node].width / 2.0;
+    for (index, edge) in graph.edges.iter().enumerate() {
+        let (from, to) = sides(edge);
+        shared
+            .entry((edge.from, from))
+            .or_default()
+            .push((middle(edge.to), index, true));
+        shared
+            .entry((edge.to, to))
+            .or_default()
+            .push((middle(edge.from), index, false));
+    }
+    let nowhere = (0.0, 0.0, Side::Top);
+    let mut ends = vec![
+        Ends {
+            from: nowhere,
+            to: nowhere
+        };
+        graph.edges.len()
+    ];
+    for ((node, side), mut list) in shared {
+        list.sort_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
+        let place = placed[node];
+        let y = if side == Side::Top {
+            place.y
+        } else {
+            place.y + place.height
+        };
+        for (number, (_, edge, begins)) in list.iter().enumerate() {
+            let x = place.x + place.width * (number as f64 + 1.0) / (list.len() as f64 + 1.0);
+            let end = if *begins {
+                &mut ends[*edge].from
+            } else {
+                &mut ends[*edge].to
+            };
+            *end = (x, y, side);
+        }
+    }
+    ends
+}
+
+/// Draws a curve that leaves and reaches its nodes upright. `index` spreads labels that would lie on each other.
+fn draw_edge(text: &mut String, edge: &Edge, ends: Ends, index: usize) {
+    let (x1, y1, side1) = ends.from;
+    let (x2, y2, side2) = ends.to;
+    let spread = (index % 3) as f64;
+    let bend = if side1 == side2 {
+        50.0 + 14.0 * spread
+    } else {
+        (y2 - y1).abs() / 2.0
+    };
+    let outward = |y: f64, side: Side| if side == Side::Top { y - bend } else { y + bend };
+    let (c1, c2) = (outward(y1, side1), outward(y2, side2));
     let dash = if edge.kind.is_dashed() {
         " stroke-dasharray=\"5 4\""
     } else {
@@ -104,11 +170,13 @@ fn draw_edge(text: &mut String, edge: &Edge, from: Placed, to: Placed, beside: u
     if edge.label.is_empty() {
         return;
     }
-    // Middle of a cubic curve.
-    let (x, y) = (
-        (x1 + x2) / 2.0,
-        (y1 + 3.0 * c1 + 3.0 * c2 + y2) / 8.0 + beside as f64 * 12.0,
-    );
+    // A point of the cubic curve near its middle.
+    let t = 0.4 + 0.1 * spread;
+    let cubic = |start: f64, first: f64, second: f64, end: f64| {
+        let r = 1.0 - t;
+        r * r * r * start + 3.0 * r * r * t * first + 3.0 * r * t * t * second + t * t * t * end
+    };
+    let (x, y) = (cubic(x1, x1, x2, x2), cubic(y1, c1, c2, y2));
     let _ = writeln!(
         text,
         "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" font-size=\"10\" fill=\"{}\" stroke=\"white\" \

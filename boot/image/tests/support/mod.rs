@@ -3,7 +3,7 @@
 use ecusson_abi::boot::{PAYLOAD_LOCATION_MAGIC, PayloadLocation};
 
 /// A segment: address, bytes in the file, bytes in memory, ELF flags (1 execute, 2 write, 4 read).
-pub struct Segment<'d>(pub u64, pub &'d [u8], pub u64, pub u32);
+pub(crate) struct Segment<'d>(pub(crate) u64, pub(crate) &'d [u8], pub(crate) u64, pub(crate) u32);
 
 const EHDR: usize = 64;
 const PHDR: usize = 56;
@@ -33,7 +33,7 @@ fn phdr(out: &mut Vec<u8>, kind: u32, flags: u32, values: &[u64; 6]) {
 }
 
 /// A program with these `PT_LOAD` segments and one more header of type `extra`, if not 0.
-pub fn program(entry: u64, segments: &[Segment<'_>], extra: u32) -> Vec<u8> {
+pub(crate) fn program(entry: u64, segments: &[Segment<'_>], extra: u32) -> Vec<u8> {
     let count = segments.len() + usize::from(extra != 0);
     let mut out = Vec::new();
     header(&mut out, entry, count as u16, 0, 0);
@@ -57,7 +57,7 @@ pub fn program(entry: u64, segments: &[Segment<'_>], extra: u32) -> Vec<u8> {
 }
 
 /// An ordinary program: code, constants and data at an odd place.
-pub fn ordinary(base: u64) -> Vec<u8> {
+pub(crate) fn ordinary(base: u64) -> Vec<u8> {
     let code = [0x90u8; 100];
     let constants = [0x11u8; 5000];
     let data = [0x22u8; 24];
@@ -73,7 +73,7 @@ pub fn ordinary(base: u64) -> Vec<u8> {
 }
 
 /// A loader as `boot/loader/loader.ld` links it: multiboot2 header, PVH note, payload location, spare program header.
-pub fn loader() -> Vec<u8> {
+pub(crate) fn loader() -> Vec<u8> {
     let mut code = 0xE852_50D6u32.to_le_bytes().to_vec();
     code.resize(32, 0);
     let mut note = Vec::new();

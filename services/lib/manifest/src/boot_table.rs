@@ -235,7 +235,7 @@ impl<'a> BootTable<'a> {
 /// Encodes a boot table; `header.entries` is set from `entries`.
 ///
 /// # Errors
-/// The entries when there are more than 65,535 of them.
+/// [`TooManyEntries`] when there are more than 65,535 of them.
 #[cfg(feature = "composition")]
 pub fn encode(header: &Header<'_>, entries: &[Entry<'_>]) -> Result<alloc::vec::Vec<u8>, TooManyEntries> {
     let count = u16::try_from(entries.len()).map_err(|_| TooManyEntries)?;

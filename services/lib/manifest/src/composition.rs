@@ -264,11 +264,11 @@ pub enum Target {
         /// Virtual address, page aligned.
         address: u64,
     },
-    /// An interrupt, delivered to the core of the owner's first thread; the process binds it itself.
+    /// An interrupt; the process binds it itself.
     Interrupt {
         /// Which.
         line: InterruptLine,
-        /// Core it is delivered to.
+        /// Core it is delivered to: that of the thread which waits for it.
         core: u16,
     },
     /// I/O ports, to be attached to the process.
