@@ -71,7 +71,7 @@ fn call_echo(table: &BootTable<'_>) -> ! {
 
 /// Counts its lives in a shared region, which outlives it, and dies in the first two.
 fn crash_twice() -> ! {
-    let Some(lives) = environment::shared_word("lives", 0) else {
+    let Some(lives) = environment::shared_words("lives").and_then(|words| words.first()) else {
         panic!("the manifest maps no lives")
     };
     let life = lives.fetch_add(1, Ordering::Relaxed);

@@ -43,12 +43,11 @@ pub fn environment() -> Option<BootTable<'static>> {
     BootTable::decode(table).ok()
 }
 
-/// A word of a shared region that this process may write; `index` counts words of 8 bytes from its beginning. Whoever else
-/// has the region may change it at any time.
+/// The words of a shared region that this process may write. Whoever else has the region may change them at any time.
 ///
-/// `None` without such a region, for one that is mapped read-only, or beyond its end.
+/// `None` without such a region, or for one that is mapped read-only.
 #[must_use]
-pub fn shared_word(region: &str, index: u64) -> Option<&'static AtomicU64> {
+pub fn shared_words(region: &str) -> Option<&'static [AtomicU64]> {
     let Entry::Region {
         address,
         pages,
@@ -58,11 +57,8 @@ pub fn shared_word(region: &str, index: u64) -> Option<&'static AtomicU64> {
     else {
         return None;
     };
-    let words = u64::from(pages) * (PAGE_BYTES / 8);
-    if index >= words {
-        return None;
-    }
-    // SAFETY: the boot table is root's and constant: it has mapped the region there, writable, for the life of this
-    // process; the address is page aligned, the word inside, and an atomic may be changed by others.
-    Some(unsafe { AtomicU64::from_ptr((address + index * 8) as *mut u64) })
+    let words = usize::try_from(u64::from(pages) * (PAGE_BYTES / 8)).ok()?;
+    // SAFETY: the boot table is root's and constant: it has mapped so many pages there, writable, for the life of this
+    // process; the address is page aligned, and atomics may be changed by others.
+    Some(unsafe { core::slice::from_raw_parts(address as *const AtomicU64, words) })
 }
