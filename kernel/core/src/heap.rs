@@ -33,6 +33,17 @@ impl<const N: usize> Heap<N> {
         Self { entries: [const { Cell::new(Entry { key: 0, name: 0 }) }; N], length: Cell::new(0) }
     }
 
+    /// Shows the members to a visitor of the whole state.
+    #[cfg(feature = "host")]
+    pub(crate) fn visit<V: crate::host::Visitor>(&self, visitor: &mut V) {
+        self.length.set(visitor.word(self.len() as u64) as usize);
+        for cell in self.entries.iter().take(self.len()) {
+            let Entry { key, name } = cell.get();
+            let (key, name) = (visitor.word(key), visitor.word(name));
+            cell.set(Entry { key, name });
+        }
+    }
+
     /// Members.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,8 +1,15 @@
 //! A [`Store`] of arrays: physical memory as the core sees it, when it runs on a host. Every page can hold
 //! every type of object at once; which one counts is what its tag and headers say. Small on purpose: states are cloned.
 
+mod canonical;
+mod visit;
+
 use core::cell::Cell;
 use std::vec::Vec;
+
+pub use canonical::{CANONICAL_DEADLINE, CANONICAL_NOW, fingerprint};
+pub use visit::Visitor;
+use visit::Fields;
 
 use crate::cap::CapabilityCell;
 use crate::interrupt::Interrupt;
@@ -170,58 +177,7 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Store for Hos
         }
     }
     fn scrub(&self, frame: Frame) {
-        let page = self.page(frame);
-        page.small.iter().for_each(Small::reset);
-        page.thread.reset();
-        page.domain.reset();
-        page.slots.iter().for_each(|slot| slot.set(crate::cap::Capability::NONE));
-        page.table.iter().for_each(|entry| entry.set(0));
+        self.page(frame).reset();
     }
     fn copy_kernel_half(&self, _root: Frame) {}
-}
-
-/// Copies initial values over the fields of an object, cell by cell.
-macro_rules! reset {
-    ($object:expr, $type:ty, cells: [$($cell:ident),*], links: [$($links:ident),*], lists: [$($list:ident),*]) => {{
-        let (object, initial): (&$type, $type) = ($object, <$type>::default());
-        object.header.epoch.set(0);
-        object.header.dying.set(0);
-        $(object.$cell.set(initial.$cell.get());)*
-        $(object.$links.reset();)*
-        $(object.$list.reset();)*
-    }};
-}
-
-impl Small {
-    fn reset(&self) {
-        reset!(&self.portal, Portal, cells: [server, label, mode], links: [siblings], lists: []);
-        reset!(&self.notification, Notification, cells: [bits, thread], links: [], lists: []);
-        reset!(&self.sched_context, SchedContext, cells: [budget, period, window, used, total, virtual_time, thread,
-            weight, timer_place, core, priority], links: [], lists: []);
-        reset!(&self.memory, Memory, cells: [first, pages, next, end, returned, returned_head, roomy_head, sweep,
-            is_primal], links: [], lists: []);
-        reset!(&self.region, Region, cells: [first, pages, scrubbed, rights, attached_rights, depth, is_device, parent,
-            first_child, next, previous, space, virtual_page, mapped, flush], links: [attachments], lists: []);
-        reset!(&self.space, Space, cells: [kind, root, memory, used_head, unused_head, unused, domain], links: [],
-            lists: [attachments]);
-        reset!(&self.interrupt, Interrupt, cells: [line, flags, notification, bits, core, vector], links: [], lists: []);
-        reset!(&self.ports, Ports, cells: [first, last, domain], links: [siblings], lists: []);
-        reset!(&self.platform, Platform, cells: [reserved], links: [], lists: []);
-    }
-}
-
-impl ProtectionDomain {
-    fn reset(&self) {
-        reset!(self, Self, cells: [table_pages, space, memory, ports_count], links: [], lists: [threads, ports]);
-    }
-}
-
-impl Thread {
-    fn reset(&self) {
-        reset!(self, Self, cells: [run, priority, own_priority, depth, sched_context, caller, callee, table, slots, root,
-            own_sched_context, domain, notification, fault_handler, fault, called_through, receive_slot, transfer,
-            timer_place, fair_place, callers_bitmap], links: [queue, siblings], lists: [portals]);
-        self.callers.iter().for_each(crate::list::List::reset);
-        self.context.registers().into_iter().for_each(|register| register.set(0));
-    }
 }

@@ -25,11 +25,12 @@ impl<T> Clone for Links<T> {
 }
 
 impl<T> Links<T> {
-    /// Back to no list.
+    /// Shows both links to a visitor of the whole state.
     #[cfg(feature = "host")]
-    pub(crate) fn reset(&self) {
-        self.next.set(None);
-        self.previous.set(None);
+    pub(crate) fn visit<V: crate::host::Visitor>(&self, visitor: &mut V) {
+        for cell in [&self.next, &self.previous] {
+            cell.set(Ref::new(visitor.word(cell.get().map_or(0, Ref::address))));
+        }
     }
 
     /// The next object of the list.
@@ -67,11 +68,12 @@ impl<T> List<T> {
 }
 
 impl<T> List<T> {
-    /// Back to an empty list.
+    /// Shows both ends to a visitor of the whole state.
     #[cfg(feature = "host")]
-    pub(crate) fn reset(&self) {
-        self.head.set(None);
-        self.tail.set(None);
+    pub(crate) fn visit<V: crate::host::Visitor>(&self, visitor: &mut V) {
+        for cell in [&self.head, &self.tail] {
+            cell.set(Ref::new(visitor.word(cell.get().map_or(0, Ref::address))));
+        }
     }
 }
 

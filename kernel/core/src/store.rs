@@ -44,7 +44,7 @@ pub enum Tag {
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct FrameEntry {
-    /// Bits 0..8 [`Tag`]; the rest: physical address (a multiple of 128) of the Memory or Space that owns it.
+    /// Bits 0..8 [`Tag`]; the rest: twice the physical address (a multiple of 128) of the Memory or Space that owns it.
     pub tag_owner: Cell<u64>,
     /// Bits 0..32: which small objects are in use. Bits 32..64: next page of the list it is in, 0 for none.
     pub detail: Cell<u64>,
@@ -75,12 +75,12 @@ impl FrameEntry {
     /// The owner, whose type follows from the tag.
     #[must_use]
     pub fn owner<T>(&self) -> Option<Ref<T>> {
-        Ref::new(self.tag_owner.get() & !0x7F)
+        Ref::new(self.tag_owner.get() >> 1 & !0x7F)
     }
 
     /// Gives the page a use, an owner and no list.
     pub fn assign<T>(&self, tag: Tag, owner: Ref<T>) {
-        self.tag_owner.set(owner.address() | tag as u64);
+        self.tag_owner.set(owner.address() << 1 | tag as u64);
         self.detail.set(0);
     }
 
