@@ -95,6 +95,8 @@ impl<S: Store> Kernel<S> {
             ensure(context.core.get() == thread.core(), "context-core", address)?;
             ensure(context.priority.get() == thread.own_priority.get(), "context-priority", address)?;
         }
+        let is_open = thread.receive_slot.get() != 0;
+        ensure(thread.has(flag::RECEIVING) == is_open, "receiving-flag", address)?;
         let has_callers = thread.callers_bitmap.get() != 0;
         ensure(thread.has(flag::CALLERS) == has_callers, "callers-flag", address)?;
         for (level, list) in thread.callers.iter().enumerate() {

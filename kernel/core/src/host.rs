@@ -9,7 +9,6 @@ use std::vec::Vec;
 
 pub use canonical::{CANONICAL_DEADLINE, CANONICAL_NOW, fingerprint};
 pub use visit::Visitor;
-use visit::Fields;
 
 use crate::cap::CapabilityCell;
 use crate::interrupt::Interrupt;

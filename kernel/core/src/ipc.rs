@@ -36,10 +36,7 @@ impl<S: Store> Kernel<S> {
         let callable = self.callable(actor, portal)?;
         // Nothing may fail from here on.
         caller.transfer.set(transfer);
-        caller.receive_slot.set(Transfer(transfer).receive_slot_plus_one());
-        if caller.receive_slot.get() != 0 {
-            caller.set_flag(flag::RECEIVING);
-        }
+        caller.open_slot(Transfer(transfer).receive_slot_plus_one());
         self.begin_call(actor, portal, &callable);
         Ok(())
     }
@@ -130,7 +127,7 @@ impl<S: Store> Kernel<S> {
             && may_send
         {
             cell.set(capability.masked(Rights(transfer.send_rights())));
-            receiver.receive_slot.set(0);
+            receiver.open_slot(0);
             status.set_has_capability(true);
         }
         status
@@ -142,7 +139,7 @@ impl<S: Store> Kernel<S> {
         if let Some(caller) = server.caller.get() {
             self.reply(actor, caller, Transfer(transfer));
         }
-        server.receive_slot.set(Transfer(transfer).receive_slot_plus_one());
+        server.open_slot(Transfer(transfer).receive_slot_plus_one());
         self.wait_for_call(actor, deadline);
     }
 
@@ -152,14 +149,11 @@ impl<S: Store> Kernel<S> {
         if caller.has(flag::FAULTING) {
             caller.clear_flag(flag::FAULTING);
             if server.context.r12.get() != fault::RESUME {
-                caller.set_state(State::Inactive);
-                self.effect(Effect::Unhandled(caller_name));
+                self.give_up(caller_name);
                 return;
             }
         } else {
             let status = self.transfer(server, caller, transfer);
-            caller.clear_flag(flag::RECEIVING);
-            caller.receive_slot.set(0);
             caller.context.set_words(server.context.words());
             caller.finish(status, 0);
         }
@@ -245,7 +239,6 @@ impl<S: Store> Kernel<S> {
             server.clear_flag(flag::CALLERS);
         }
         caller.called_through.set(Capability::NONE);
-        caller.clear_flag(flag::RECEIVING);
         caller.set_state(State::Held);
     }
 
@@ -310,14 +303,18 @@ impl<S: Store> Kernel<S> {
     fn refuse(&self, caller_name: Ref<Thread>, error: Error) {
         let caller = self.store.thread(caller_name);
         if caller.has(flag::FAULTING) {
-            caller.clear_flag(flag::FAULTING);
-            caller.set_state(State::Inactive);
-            self.effect(Effect::Unhandled(caller_name));
+            self.give_up(caller_name);
             return;
         }
-        caller.clear_flag(flag::RECEIVING);
         caller.finish(Status::error(error), 0);
         self.make_ready(caller_name);
+    }
+
+    /// Ends a thread whose fault nobody handles: whom it serves gets `Dead`, and the time it was lent. Whom it serves may
+    /// be a faulting thread in turn: at most as deep as calls are.
+    fn give_up(&self, name: Ref<Thread>) {
+        self.retire(name);
+        self.effect(Effect::Unhandled(name));
     }
 
     /// System call `Wait`.
@@ -361,16 +358,12 @@ impl<S: Store> Kernel<S> {
         thread.fault.set(report);
         thread.set_flag(flag::FAULTING | flag::FULL_CONTEXT);
         thread.transfer.set(0);
-        thread.receive_slot.set(0);
+        thread.open_slot(0);
         let portal = self.live::<Portal>(thread.fault_handler.get());
         let callable = portal.and_then(|portal| self.callable(actor, portal).ok().map(|callable| (portal, callable)));
         match callable {
             Some((portal, callable)) => self.begin_call(actor, portal, &callable),
-            None => {
-                thread.clear_flag(flag::FAULTING);
-                self.retire(actor);
-                self.effect(Effect::Unhandled(actor));
-            }
+            None => self.give_up(actor),
         }
         self.schedule();
     }

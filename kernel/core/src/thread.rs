@@ -56,7 +56,7 @@ pub mod flag {
     pub const FAULTING: u32 = 1 << 22;
     /// Resumes with all registers, by IRET (it was interrupted or faulted), not as from a system call.
     pub const FULL_CONTEXT: u32 = 1 << 23;
-    /// The caller opened a slot for a capability in the reply.
+    /// It opened a slot for a capability in the message it waits for: `receive_slot` is not 0.
     pub const RECEIVING: u32 = 1 << 24;
 }
 
@@ -325,9 +325,17 @@ impl Thread {
         [ecusson_abi::fault::FAULT + fault.vector, fault.code, fault.address, rip, rsp, 0]
     }
 
-    /// Writes the result of the system call it is in.
+    /// Opens a slot, given plus one, for a capability in the message it waits for; 0 closes it. A thread with an
+    /// open slot is no case for the fast paths, which never look at it.
+    pub fn open_slot(&self, slot_plus_one: u16) {
+        self.receive_slot.set(slot_plus_one);
+        if slot_plus_one == 0 { self.clear_flag(flag::RECEIVING) } else { self.set_flag(flag::RECEIVING) }
+    }
+
+    /// Writes the result of the system call it is in, and closes the slot it may have opened.
     pub fn finish(&self, status: ecusson_abi::Status, second: u64) {
         self.clear_flag(flag::FULL_CONTEXT);
+        self.open_slot(0);
         self.context.rax.set(status.0);
         self.context.rdx.set(second);
     }

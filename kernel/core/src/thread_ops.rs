@@ -62,7 +62,6 @@ impl<S: Store> Kernel<S> {
         context.rsp.set(words[2]);
         context.rdi.set(words[3]);
         context.rflags.set(USER_FLAGS);
-        thread.receive_slot.set(0);
         thread.clear_flag(flag::STOPPED);
         thread.set_flag(flag::FULL_CONTEXT);
         self.make_ready(name);
@@ -173,7 +172,8 @@ impl<S: Store> Kernel<S> {
         self.leave_call(name);
         self.hold(name);
         thread.set_state(State::Inactive);
-        thread.clear_flag(flag::FAULTING | flag::RECEIVING);
+        thread.clear_flag(flag::FAULTING);
+        thread.open_slot(0);
         if let Some(caller) = thread.caller.get() {
             self.abort_call(caller, Error::Dead);
         }

@@ -1,8 +1,9 @@
 //! The canonical form of a state, for exhaustive search: what never influences what the kernel does later is
 //! fixed, so that two states that behave alike are the same words.
 //!
-//! Epochs are only ever compared for equality: living and dying objects are numbered by address, and capabilities
-//! to dead objects are all alike but for their kind and rights. Time stands still, nothing was ever charged.
+//! Epochs are only ever compared for equality: living and dying objects are numbered by address. Capabilities to dead
+//! objects are taken for having every right, so that they are all alike but for their kind; that only decides between errors, and
+//! lets messages go off (without it) that try to send one. Time stands still, nothing was ever charged.
 //! Generations of flushes keep their order only. Registers and messages are cleared: the core never reads them back.
 
 use core::sync::atomic::Ordering;
@@ -55,7 +56,7 @@ impl Visitor for Renumber {
         }
         match self.objects.iter().position(|object| *object == (value.word >> 16 << 7, value.epoch)) {
             Some(place) => Capability { word: value.word, epoch: Self::of_place(place, value.epoch) },
-            None => Capability { word: value.word & 0xFFFF, epoch: value.word & 0xF },
+            None => Capability { word: value.word & 0xFF | 0xFF00, epoch: value.word & 0xF },
         }
     }
 }
@@ -90,6 +91,12 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
             self.still_page(Frame(number));
         }
         self.order_flushes();
+    }
+
+    /// The last epoch that was given, without the kind.
+    #[must_use]
+    pub fn last_epoch(&self) -> u64 {
+        self.epoch.get()
     }
 
     fn still_page(&self, frame: Frame) {

@@ -1,0 +1,261 @@
+//! What is checked on each step of the real kernel.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ecusson_abi::{Error, NO_DEADLINE, Rights, Syscall, ops};
+use ecusson_core::Store;
+use ecusson_core::cap::Capability;
+use ecusson_core::thread::State;
+
+use crate::action::{Action, Entry};
+use crate::machine::{self, Answer, CORES, Machine};
+use crate::report::{Matrix, Outcome};
+use crate::universe::Universe;
+
+/// A check that failed and what it saw.
+pub type Finding = (&'static str, String);
+
+/// What came of a step.
+#[derive(Debug)]
+pub enum Step {
+    /// The action was not possible.
+    Impossible,
+    /// The state is as before.
+    Same,
+    /// The machine holds another state; its canonical words.
+    New,
+}
+
+/// One worker's machine and buffers.
+#[derive(Debug)]
+pub struct Judge<'u> {
+    universe: &'u Universe,
+    machine: Machine,
+    /// Words of the state the steps start from.
+    pub source: Vec<u64>,
+    /// Words of the state after the last step.
+    pub next: Vec<u64>,
+    /// Words after the last step, before they were made canonical.
+    pub raw: Vec<u64>,
+    capabilities: Vec<(u64, u64, Capability)>,
+    last_epoch: u64,
+    is_loaded: bool,
+    /// Operation x result.
+    pub matrix: Matrix,
+    /// Steps compared with a fast path.
+    pub fast_steps: u64,
+}
+
+impl<'u> Judge<'u> {
+    /// A worker for a universe.
+    #[must_use]
+    pub fn new(universe: &'u Universe) -> Self {
+        let machine = (universe.start)();
+        machine.canonicalize();
+        let mut judge = Self {
+            universe,
+            machine,
+            source: Vec::new(),
+            next: Vec::new(),
+            raw: Vec::new(),
+            capabilities: Vec::new(),
+            last_epoch: 0,
+            is_loaded: false,
+            matrix: Matrix::new(),
+            fast_steps: 0,
+        };
+        judge.machine.save(&mut judge.source);
+        judge
+    }
+
+    /// Checks the invariants of the first state.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn first(&self) -> Result<(), Finding> {
+        self.invariants()
+    }
+
+    /// Goes on from another state, whose words are in `source`.
+    pub fn begin(&mut self) {
+        self.machine.load(&self.source);
+        self.is_loaded = true;
+        self.capabilities.clear();
+        self.capabilities.extend(machine::capabilities(&self.machine).filter(|(_, _, capability)| !capability.is_none()));
+        let epochs = machine::capabilities(&self.machine).map(|(_, _, capability)| capability.epoch >> 4);
+        self.last_epoch = epochs.max().unwrap_or(0).max(self.machine.last_epoch());
+    }
+
+    /// Takes an action from the source state and judges it.
+    ///
+    /// # Errors
+    /// The check that failed.
+    pub fn step(&mut self, action: &Action) -> Result<Step, Finding> {
+        if !self.is_loaded {
+            self.machine.load(&self.source);
+            self.is_loaded = true;
+        }
+        if !machine::is_possible(&self.machine, action) {
+            return Ok(Step::Impossible);
+        }
+        let fast = self.fast_path(action)?;
+        let attempt = catch_unwind(AssertUnwindSafe(|| machine::enter(&self.machine, action)));
+        let answers = attempt.map_err(|panic| ("no-panic", message_of(panic.as_ref())))?.unwrap_or_default();
+        if let Some(sabotage) = self.universe.sabotage {
+            sabotage(&self.machine, action);
+        }
+        self.count(action, &answers);
+        self.raw.clear();
+        self.machine.save(&mut self.raw);
+        let rights = self.rights(action);
+        let invariants = self.invariants();
+        let told = self.everyone_was_told();
+        self.finish();
+        let is_same = self.next == self.source;
+        self.is_loaded = is_same;
+        let frame = frame(action, &answers, is_same);
+        let fast = fast.map_or(Ok(()), |fast| self.agrees(&fast));
+        invariants.and(rights).and(told).and(frame).and(fast)?;
+        Ok(if is_same { Step::Same } else { Step::New })
+    }
+
+    /// Makes the state canonical and saves it.
+    fn finish(&mut self) {
+        self.machine.canonicalize();
+        self.next.clear();
+        self.machine.save(&mut self.next);
+    }
+
+    fn invariants(&self) -> Result<(), Finding> {
+        self.machine.check().map_err(|finding| (finding.invariant, format!("at {:#x}", finding.address)))
+    }
+
+    fn count(&mut self, action: &Action, answers: &[Answer]) {
+        if answers.is_empty() {
+            *self.matrix.entry((action.row, Outcome::Silent)).or_default() += 1;
+        }
+        for answer in answers {
+            let row = match answer.before {
+                _ if answer.is_actor => action.row,
+                State::Called | State::Queued => "call",
+                State::Waiting => "reply-wait",
+                State::WaitingSignal => "wait",
+                _ => continue,
+            };
+            *self.matrix.entry((row, Outcome::of(answer.status))).or_default() += 1;
+        }
+    }
+
+    /// Rights never grow along a grant: what is new in a slot was there before with GRANT and no fewer rights, or its object
+    /// is new.
+    fn rights(&self, action: &Action) -> Result<(), Finding> {
+        for (frame, slot, capability) in machine::capabilities(&self.machine) {
+            let is_old = self.capabilities.iter().any(|&(f, s, old)| (f, s) == (frame, slot) && old == capability);
+            if capability.is_none() || is_old || capability.epoch >> 4 > self.last_epoch {
+                continue;
+            }
+            let same_object = |old: &Capability| old.epoch == capability.epoch && (old.word ^ capability.word) >> 16 == 0;
+            let covers = |old: &Capability| old.rights().has(Rights::GRANT) && old.rights().has(capability.rights());
+            let has_source = self.capabilities.iter().any(|(_, _, old)| same_object(old) && covers(old));
+            if !has_source {
+                let detail = format!("{}: {capability:x?} in page {frame} slot {slot}", action.row);
+                return Err(("rights-never-grow", detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every core that must choose anew was sent an interrupt.
+    fn everyone_was_told(&self) -> Result<(), Finding> {
+        let sent = (0..CORES).fold(0, |mask, index| mask | self.machine.core(index).ipi_mask.get());
+        for index in 0..CORES {
+            let core = self.machine.core(index);
+            let current = core.current.get().map(|name| self.machine.store.thread(name));
+            let is_running = current.is_some_and(|thread| thread.state() == State::Running);
+            let priority = if is_running { current.map_or(0, |thread| thread.priority.get()) + 1 } else { 0 };
+            let has_left = current.is_some() && !is_running;
+            let must_choose = has_left || core.ready_bitmap.get().checked_shr(u32::from(priority)).unwrap_or(0) != 0;
+            if must_choose && sent >> index & 1 == 0 {
+                return Err(("told-to-choose", format!("core {index} was sent no interrupt")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a fast path makes of the case: the words, and the result if it has one. The source state is loaded again afterwards.
+    fn fast_path(&mut self, action: &Action) -> Result<Option<Fast>, Finding> {
+        let Entry::Call(call, first, second, words) = action.entry else { return Ok(None) };
+        let core = self.machine.core(action.core);
+        // Who was stopped meanwhile repeats a slow call later; a fast one still goes through before the interrupt arrives.
+        if core.current.get().is_none_or(|actor| self.machine.store.thread(actor).state() != State::Running) {
+            return Ok(None);
+        }
+        let has_fast_path = match call {
+            Syscall::Call => second == 0,
+            Syscall::ReplyWait => first == NO_DEADLINE && second == 0,
+            Syscall::Signal => true,
+            Syscall::Invoke => words[0] == ops::IDENTIFY,
+            _ => false,
+        };
+        if !has_fast_path {
+            return Ok(None);
+        }
+        let attempt = catch_unwind(AssertUnwindSafe(|| match call {
+            Syscall::Call => self.machine.fast_call(core, first),
+            Syscall::ReplyWait => self.machine.fast_reply_wait(core).map(|()| 0),
+            Syscall::Signal => self.machine.fast_signal(core, first, words[0]).map(|()| 0),
+            _ => self.machine.fast_identify(core, first),
+        }));
+        let result = attempt.map_err(|panic| ("no-panic", message_of(panic.as_ref())))?;
+        if result.is_some() {
+            machine::leave(&self.machine, action.core);
+        }
+        self.finish();
+        let is_same = self.next == self.source;
+        if result.is_none() && !is_same {
+            return Err(("fast-path-refuses-untouched", format!("{} changed the state and refused", action.row)));
+        }
+        if !is_same {
+            self.machine.load(&self.source);
+        }
+        self.fast_steps += u64::from(result.is_some());
+        Ok(result.map(|_| Fast { words: self.next.clone(), row: action.row }))
+    }
+
+    fn agrees(&self, fast: &Fast) -> Result<(), Finding> {
+        if fast.words == self.next {
+            return Ok(());
+        }
+        let differing = fast.words.iter().zip(&self.next).enumerate().filter(|(_, (left, right))| left != right);
+        let places: Vec<String> = differing.map(|(at, (fast, slow))| format!("word {at} {fast:#x}/{slow:#x}")).take(12).collect();
+        Err(("fast-path-agrees", format!("{} (fast/slow): {}", fast.row, places.join(", "))))
+    }
+}
+
+/// What a fast path made of a step.
+struct Fast {
+    words: Vec<u64>,
+    row: &'static str,
+}
+
+/// A failed operation, and one that only asks, changed nothing.
+fn frame(action: &Action, answers: &[Answer], is_same: bool) -> Result<(), Finding> {
+    let Some(answer) = answers.first().filter(|answer| answer.is_actor) else { return Ok(()) };
+    let failure = answer.status.and_then(ecusson_abi::Status::failure);
+    // `start` and `destroy` of a thread that another core runs have that core let go of it: they say so with `Busy`.
+    let may_change = failure == Some(Error::Busy);
+    match failure {
+        Some(error) if !is_same && !may_change => {
+            Err(("failure-changes-nothing", format!("{} failed with {error:?} and changed the state", action.row)))
+        }
+        None if action.is_query && answer.status.is_some() && !is_same => {
+            Err(("query-changes-nothing", format!("{} changed the state", action.row)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "panic".to_owned())
+}

@@ -1,0 +1,102 @@
+//! Calls, replies, signals, deadlines, faults, stops and deaths: two processes, three threads on two cores, a passive and an
+//! active portal to the same server, a portal back to root, two notifications.
+
+use ecusson_abi::{Error, Kind, Rights, Syscall, ops, root_slots};
+
+use super::{DOMAIN, second_domain, start};
+use crate::action::{Actions, DEADLINES, Entry, transfer};
+use crate::machine::{self, Machine};
+use crate::report::Outcome;
+use crate::universe::Universe;
+
+const SERVER: u64 = 13;
+const REMOTE: u64 = 15;
+const PASSIVE: u64 = 17;
+const ACTIVE: u64 = 18;
+const BACK: u64 = 19;
+const BELL: u64 = 20;
+
+fn first() -> Machine {
+    let machine = machine::boot();
+    second_domain(&machine);
+    machine::create_thread(&machine, SERVER, DOMAIN, 0, 30);
+    machine::create_thread(&machine, REMOTE, DOMAIN, 1, 20);
+    machine::create(&machine, Kind::Portal, PASSIVE, [SERVER, 7, ops::portal::PASSIVE]);
+    machine::create(&machine, Kind::Portal, ACTIVE, [SERVER, 8, ops::portal::ACTIVE]);
+    machine::create(&machine, Kind::Portal, BACK, [root_slots::THREAD, 9, ops::portal::PASSIVE]);
+    machine::create(&machine, Kind::Notification, BELL, [0; 3]);
+    machine::furnish(&machine, SERVER, [ops::thread::BIND, BELL, 0, 0, 0, 0]);
+    machine::furnish(&machine, SERVER, [ops::thread::SET_FAULT_HANDLER, BACK, 0, 0, 0, 0]);
+    for slot in [SERVER, REMOTE, PASSIVE, ACTIVE, BACK, BELL] {
+        machine::give(&machine, DOMAIN, slot, Rights::ALL);
+    }
+    start(&machine, SERVER);
+    start(&machine, REMOTE);
+    machine
+}
+
+/// The universe.
+pub(crate) fn universe() -> Universe {
+    let mut actions = Actions::on(&[0, 1]);
+    for portal in [PASSIVE, ACTIVE, BACK] {
+        actions.call("call", Syscall::Call, portal, 0, 0);
+    }
+    actions.call("call", Syscall::Call, 30, 0, 0);
+    actions.call("call", Syscall::Call, BELL, 0, 0);
+    for word in [0, 1] {
+        actions.call("reply-wait", Syscall::ReplyWait, DEADLINES[0], 0, word);
+    }
+    for deadline in DEADLINES {
+        actions.call("reply-wait", Syscall::ReplyWait, deadline, 0, 0);
+        actions.call("wait", Syscall::Wait, deadline, 0, 0);
+    }
+    actions.call("reply-wait", Syscall::ReplyWait, DEADLINES[0], transfer(None, Some(29)), 0);
+    actions.call("signal", Syscall::Signal, BELL, 0, 1);
+    actions.call("yield", Syscall::Yield, 0, 0, 0);
+    for thread in [SERVER, REMOTE] {
+        actions.invoke("thread.start", thread, ops::thread::START, [machine::ENTRY, 0, 0, 0, 0]);
+        actions.invoke("thread.stop", thread, ops::thread::STOP, [0; 5]);
+        actions.invoke("thread.resume", thread, ops::thread::RESUME, [0; 5]);
+    }
+    actions.query("thread.info", SERVER, ops::thread::INFO, 0);
+    actions.query("thread.peek", SERVER, ops::thread::PEEK, 0);
+    actions.query("identify", ACTIVE, ops::IDENTIFY, 0);
+    actions.event("fault", Entry::Fault);
+    actions.destroy("portal.destroy", ACTIVE);
+    actions.destroy("thread.destroy", SERVER);
+    actions.interrupts();
+    Universe {
+        name: "ipc",
+        start: first,
+        actions: actions.list,
+        required: required(),
+        limit: 400_000,
+        sabotage: None,
+    }
+}
+
+fn required() -> Vec<(&'static str, Outcome)> {
+    let errors = [
+        ("call", Error::BadCap),
+        ("call", Error::BadType),
+        ("call", Error::Dead),
+        ("call", Error::TooDeep),
+        ("thread.start", Error::Busy),
+        ("thread.start", Error::Dead),
+        ("thread.peek", Error::BadState),
+        ("thread.peek", Error::Busy),
+    ];
+    let others = [
+        ("call", Outcome::Done),
+        ("call", Outcome::Silent),
+        ("reply-wait", Outcome::Done),
+        ("reply-wait", Outcome::Signal),
+        ("reply-wait", Outcome::Deadline),
+        ("wait", Outcome::Signal),
+        ("wait", Outcome::Deadline),
+        ("signal", Outcome::Done),
+        ("thread.destroy", Outcome::Done),
+        ("thread.destroy", Outcome::Progress),
+    ];
+    errors.into_iter().map(|(row, error)| (row, Outcome::error(error))).chain(others).collect()
+}
