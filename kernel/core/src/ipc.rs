@@ -87,7 +87,7 @@ impl<S: Store> Kernel<S> {
         if server.state() == State::Waiting {
             self.cancel_deadline(callable.server);
             self.deliver(actor, callable);
-            self.make_ready(callable.server);
+            if callable.is_donation { self.hand_over(callable.server) } else { self.make_ready(callable.server) }
             return;
         }
         let epoch = self.store.portal(portal).header.epoch.get();
@@ -106,7 +106,12 @@ impl<S: Store> Kernel<S> {
         server.caller.set(Some(actor));
         server.depth.set(caller.depth.get() + 1);
         if callable.is_donation {
-            server.sched_context.set(caller.sched_context.take());
+            let lent = caller.sched_context.take();
+            if lent.is_none() {
+                // Its time was destroyed while it was queued: it gets none back.
+                caller.set_flag(flag::BEREFT);
+            }
+            server.sched_context.set(lent);
         } else {
             // The caller keeps its time, but does not use it while it waits.
             server.sched_context.set(server.own_sched_context.get());
@@ -145,6 +150,7 @@ impl<S: Store> Kernel<S> {
 
     fn reply(&self, actor: Ref<Thread>, caller_name: Ref<Thread>, transfer: Transfer) {
         let (server, caller) = (self.store.thread(actor), self.store.thread(caller_name));
+        let has_lent = caller.sched_context.get().is_none();
         self.end_call(caller_name);
         if caller.has(flag::FAULTING) {
             caller.clear_flag(flag::FAULTING);
@@ -157,7 +163,7 @@ impl<S: Store> Kernel<S> {
             caller.context.set_words(server.context.words());
             caller.finish(status, 0);
         }
-        self.make_ready(caller_name);
+        if has_lent { self.hand_over(caller_name) } else { self.make_ready(caller_name) }
     }
 
     /// Ends a call that is served: the links go, lent time goes back, wherever along the chain it is.
@@ -169,6 +175,7 @@ impl<S: Store> Kernel<S> {
         server.caller.set(None);
         self.renumber(server_name);
         caller.set_state(State::Held);
+        caller.clear_flag(flag::BEREFT);
         if caller.sched_context.get().is_none() {
             self.take_back(caller_name, server_name);
         }

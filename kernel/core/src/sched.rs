@@ -107,6 +107,16 @@ impl<S: Store> Kernel<S> {
 
     /// Makes a thread, in no queue, ready on its core, or held if it may not run.
     pub(crate) fn make_ready(&self, name: Ref<Thread>) {
+        self.admit(name, false);
+    }
+
+    /// As [`Kernel::make_ready`], for a thread that goes on with the turn of the one that called or answered it: it runs
+    /// before its equals, as on the fast paths.
+    pub(crate) fn hand_over(&self, name: Ref<Thread>) {
+        self.admit(name, true);
+    }
+
+    fn admit(&self, name: Ref<Thread>, goes_first: bool) {
         let thread = self.store.thread(name);
         if thread.sched_context.get().is_none() {
             thread.sched_context.set(thread.own_sched_context.get());
@@ -116,7 +126,7 @@ impl<S: Store> Kernel<S> {
         if !self.is_eligible(thread) {
             return;
         }
-        self.enqueue(name, false);
+        self.enqueue(name, goes_first);
         self.preempt(thread);
     }
 

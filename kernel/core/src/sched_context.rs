@@ -9,7 +9,7 @@ use crate::name::{Header, Object, Ref};
 use crate::percpu::CORE_CONTEXTS;
 use crate::platform::Platform;
 use crate::store::{Store, Tag};
-use crate::thread::{State, Thread};
+use crate::thread::{State, Thread, flag};
 
 /// A scheduling context. Times are TSC ticks.
 #[derive(Clone, Debug, Default)]
@@ -232,6 +232,17 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(0))
     }
 
+    /// Marks those who lent a context along a chain of calls: none of them gets it back.
+    fn bereave(&self, home: Ref<Thread>, holder: Ref<Thread>) {
+        let mut lender = home;
+        while lender != holder {
+            let thread = self.store.thread(lender);
+            thread.set_flag(flag::BEREFT);
+            let Some(server) = thread.callee.get() else { return };
+            lender = server;
+        }
+    }
+
     /// Takes a scheduling context from whoever holds it and from its own thread.
     pub(crate) fn unbind_context(&self, name: Ref<SchedContext>) {
         self.cancel_replenishment(name);
@@ -243,6 +254,7 @@ impl<S: Store> Kernel<S> {
             thread.own_sched_context.set(None);
             thread.own_priority.set(0);
             if let Some(holder) = holder {
+                self.bereave(home, holder);
                 self.fall_back(holder);
             }
         }

@@ -58,6 +58,8 @@ pub mod flag {
     pub const FULL_CONTEXT: u32 = 1 << 23;
     /// It opened a slot for a capability in the message it waits for: `receive_slot` is not 0.
     pub const RECEIVING: u32 = 1 << 24;
+    /// The time that it lent in its call was destroyed: the server that answers runs on other time, which is not the caller's.
+    pub const BEREFT: u32 = 1 << 25;
 }
 
 /// Registers of a thread that does not run. Fast system calls keep the instruction and stack pointers

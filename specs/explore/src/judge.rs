@@ -99,11 +99,14 @@ impl<'u> Judge<'u> {
             return Ok(Step::Impossible);
         }
         let fast = self.fast_path(action)?;
-        let attempt = catch_unwind(AssertUnwindSafe(|| machine::enter(&self.machine, action)));
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            let answers = machine::enter(&self.machine, action);
+            if let Some(sabotage) = self.universe.sabotage {
+                sabotage(&self.machine, action);
+            }
+            answers
+        }));
         let answers = attempt.map_err(|panic| ("no-panic", message_of(panic.as_ref())))?.unwrap_or_default();
-        if let Some(sabotage) = self.universe.sabotage {
-            sabotage(&self.machine, action);
-        }
         self.count(action, &answers);
         self.raw.clear();
         self.machine.save(&mut self.raw);
@@ -113,7 +116,7 @@ impl<'u> Judge<'u> {
         self.finish();
         let is_same = self.next == self.source;
         self.is_loaded = is_same;
-        let frame = frame(action, &answers, is_same);
+        let frame = self.frame(action, &answers, is_same);
         let fast = fast.map_or(Ok(()), |fast| self.agrees(&fast));
         invariants.and(rights).and(told).and(frame).and(fast)?;
         Ok(if is_same { Step::Same } else { Step::New })
@@ -209,6 +212,7 @@ impl<'u> Judge<'u> {
         let result = attempt.map_err(|panic| ("no-panic", message_of(panic.as_ref())))?;
         if result.is_some() {
             machine::leave(&self.machine, action.core);
+            self.serve_interrupt(action.core);
         }
         self.finish();
         let is_same = self.next == self.source;
@@ -222,6 +226,14 @@ impl<'u> Judge<'u> {
         Ok(result.map(|_| Fast { words: self.next.clone(), row: action.row }))
     }
 
+    /// The slow path chooses anew on its way out; after a fast one the interrupt that is on its way has the core do it.
+    fn serve_interrupt(&self, core: u8) {
+        let was_sent = (0..CORES).any(|sender| self.machine.core(sender).ipi_mask.get() >> core & 1 == 1);
+        if was_sent || self.machine.core(core).reschedule.get() {
+            machine::enter(&self.machine, &Action { core, entry: Entry::Reschedule, row: "", is_query: false });
+        }
+    }
+
     fn agrees(&self, fast: &Fast) -> Result<(), Finding> {
         if fast.words == self.next {
             return Ok(());
@@ -230,29 +242,33 @@ impl<'u> Judge<'u> {
         let places: Vec<String> = differing.map(|(at, (fast, slow))| format!("word {at} {fast:#x}/{slow:#x}")).take(12).collect();
         Err(("fast-path-agrees", format!("{} (fast/slow): {}", fast.row, places.join(", "))))
     }
+
+    /// A failed operation, and one that only asks, changed nothing: the state is the one that an entry without any operation leads to.
+    fn frame(&mut self, action: &Action, answers: &[Answer], is_same: bool) -> Result<(), Finding> {
+        let Some(answer) = answers.first().filter(|answer| answer.is_actor && !is_same) else { return Ok(()) };
+        let Some(status) = answer.status else { return Ok(()) };
+        // `start` of a thread that another core runs has that core let go of it, and says so with `Busy`.
+        let check = match status.failure() {
+            Some(Error::Busy) => return Ok(()),
+            Some(_) => "failure-changes-nothing",
+            None if action.is_query => "query-changes-nothing",
+            None => return Ok(()),
+        };
+        let after = std::mem::take(&mut self.next);
+        self.machine.load(&self.source);
+        machine::enter(&self.machine, &Action { entry: Entry::Reschedule, ..*action });
+        self.finish();
+        let is_idle = self.next == after;
+        self.next = after;
+        self.is_loaded = false;
+        if is_idle { Ok(()) } else { Err((check, format!("{} answered {status:?} and changed the state", action.row))) }
+    }
 }
 
 /// What a fast path made of a step.
 struct Fast {
     words: Vec<u64>,
     row: &'static str,
-}
-
-/// A failed operation, and one that only asks, changed nothing.
-fn frame(action: &Action, answers: &[Answer], is_same: bool) -> Result<(), Finding> {
-    let Some(answer) = answers.first().filter(|answer| answer.is_actor) else { return Ok(()) };
-    let failure = answer.status.and_then(ecusson_abi::Status::failure);
-    // `start` and `destroy` of a thread that another core runs have that core let go of it: they say so with `Busy`.
-    let may_change = failure == Some(Error::Busy);
-    match failure {
-        Some(error) if !is_same && !may_change => {
-            Err(("failure-changes-nothing", format!("{} failed with {error:?} and changed the state", action.row)))
-        }
-        None if action.is_query && answer.status.is_some() && !is_same => {
-            Err(("query-changes-nothing", format!("{} changed the state", action.row)))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     for name in names {
         let universes = universe::by_name(&name);
         if universes.is_empty() {
-            eprintln!("no universe is called {name}; there are: tiny, ipc, grants, memory");
+            eprintln!("no universe is called {name}; there are: tiny, ipc, turns, grants, memory");
             return ExitCode::FAILURE;
         }
         for universe in universes {

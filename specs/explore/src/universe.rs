@@ -25,6 +25,11 @@ pub struct Universe {
 /// The universes of a set: `tiny` is part of every test run.
 #[must_use]
 pub fn by_name(name: &str) -> Vec<Universe> {
-    let all = || [universes::ipc::universe(), universes::grants::universe(), universes::memory::universe()];
-    all().into_iter().filter(|universe| name == "tiny" || universe.name == name).collect()
+    let all = [
+        universes::ipc::universe(),
+        universes::ipc::turns(),
+        universes::grants::universe(),
+        universes::memory::universe(),
+    ];
+    all.into_iter().filter(|universe| name == "tiny" || universe.name == name).collect()
 }

@@ -10,24 +10,35 @@ use crate::report::Outcome;
 use crate::universe::Universe;
 
 const SERVER: u64 = 13;
+const TIME: u64 = 14;
 const REMOTE: u64 = 15;
 const PASSIVE: u64 = 17;
 const ACTIVE: u64 = 18;
 const BACK: u64 = 19;
 const BELL: u64 = 20;
 
-fn first() -> Machine {
+/// Two threads on the first core, one on the second.
+fn apart() -> Machine {
+    first(1, 20)
+}
+
+/// Three threads of one priority on the first core.
+fn together() -> Machine {
+    first(0, 30)
+}
+
+fn first(core: u64, priority: u64) -> Machine {
     let machine = machine::boot();
     second_domain(&machine);
     machine::create_thread(&machine, SERVER, DOMAIN, 0, 30);
-    machine::create_thread(&machine, REMOTE, DOMAIN, 1, 20);
+    machine::create_thread(&machine, REMOTE, DOMAIN, core, priority);
     machine::create(&machine, Kind::Portal, PASSIVE, [SERVER, 7, ops::portal::PASSIVE]);
     machine::create(&machine, Kind::Portal, ACTIVE, [SERVER, 8, ops::portal::ACTIVE]);
     machine::create(&machine, Kind::Portal, BACK, [root_slots::THREAD, 9, ops::portal::PASSIVE]);
     machine::create(&machine, Kind::Notification, BELL, [0; 3]);
     machine::furnish(&machine, SERVER, [ops::thread::BIND, BELL, 0, 0, 0, 0]);
     machine::furnish(&machine, SERVER, [ops::thread::SET_FAULT_HANDLER, BACK, 0, 0, 0, 0]);
-    for slot in [SERVER, REMOTE, PASSIVE, ACTIVE, BACK, BELL] {
+    for slot in [SERVER, TIME, REMOTE, PASSIVE, ACTIVE, BACK, BELL] {
         machine::give(&machine, DOMAIN, slot, Rights::ALL);
     }
     start(&machine, SERVER);
@@ -35,14 +46,23 @@ fn first() -> Machine {
     machine
 }
 
-/// The universe.
-pub(crate) fn universe() -> Universe {
-    let mut actions = Actions::on(&[0, 1]);
+/// Three threads of one priority take turns on one core.
+pub(crate) fn turns() -> Universe {
+    let mut actions = Actions::on(&[0]);
+    calls(&mut actions);
+    actions.call("yield", Syscall::Yield, 0, 0, 0);
+    actions.event("timer", Entry::Timer);
+    actions.invoke("thread.stop", SERVER, ops::thread::STOP, [0; 5]);
+    actions.invoke("thread.resume", SERVER, ops::thread::RESUME, [0; 5]);
+    let required = vec![("call", Outcome::Done), ("reply-wait", Outcome::Done), ("yield", Outcome::Done)];
+    Universe { name: "turns", start: together, actions: actions.list, required, limit: 300_000, sabotage: None }
+}
+
+/// Calls of every portal, and every way of waiting.
+fn calls(actions: &mut Actions) {
     for portal in [PASSIVE, ACTIVE, BACK] {
         actions.call("call", Syscall::Call, portal, 0, 0);
     }
-    actions.call("call", Syscall::Call, 30, 0, 0);
-    actions.call("call", Syscall::Call, BELL, 0, 0);
     for word in [0, 1] {
         actions.call("reply-wait", Syscall::ReplyWait, DEADLINES[0], 0, word);
     }
@@ -50,8 +70,16 @@ pub(crate) fn universe() -> Universe {
         actions.call("reply-wait", Syscall::ReplyWait, deadline, 0, 0);
         actions.call("wait", Syscall::Wait, deadline, 0, 0);
     }
-    actions.call("reply-wait", Syscall::ReplyWait, DEADLINES[0], transfer(None, Some(29)), 0);
     actions.call("signal", Syscall::Signal, BELL, 0, 1);
+}
+
+/// The universe.
+pub(crate) fn universe() -> Universe {
+    let mut actions = Actions::on(&[0, 1]);
+    calls(&mut actions);
+    actions.call("call", Syscall::Call, 30, 0, 0);
+    actions.call("call", Syscall::Call, BELL, 0, 0);
+    actions.call("reply-wait", Syscall::ReplyWait, DEADLINES[0], transfer(None, Some(29)), 0);
     actions.call("yield", Syscall::Yield, 0, 0, 0);
     for thread in [SERVER, REMOTE] {
         actions.invoke("thread.start", thread, ops::thread::START, [machine::ENTRY, 0, 0, 0, 0]);
@@ -64,10 +92,13 @@ pub(crate) fn universe() -> Universe {
     actions.event("fault", Entry::Fault);
     actions.destroy("portal.destroy", ACTIVE);
     actions.destroy("thread.destroy", SERVER);
+    actions.destroy("notification.destroy", BELL);
+    actions.destroy("context.destroy", TIME);
+    actions.query("context.used", TIME, ops::sched_context::USED, 0);
     actions.interrupts();
     Universe {
         name: "ipc",
-        start: first,
+        start: apart,
         actions: actions.list,
         required: required(),
         limit: 400_000,
