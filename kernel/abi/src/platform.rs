@@ -13,6 +13,10 @@ pub const POWER: u64 = 4;
 /// (none) `-> cores`; word 1 = ticks per second.
 pub const INFO: u64 = 5;
 
+/// (POWER) Checks every invariant of the kernel's state; `BadState` with the physical address of the object found at fault.
+/// Unbounded, and answered `Unsupported` unless the kernel's command line says `test`.
+pub const CHECK: u64 = 6;
+
 /// Instead of a line: a message-signalled interrupt.
 pub const MSI: u64 = u64::MAX;
 /// Trigger flag: level-triggered (else edge).

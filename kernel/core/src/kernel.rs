@@ -27,6 +27,8 @@ pub struct Kernel<S> {
     pub ticks_per_us: Cell<u64>,
     /// Pages nobody may map as a device: from, to.
     pub(crate) reserved: [Cell<(u64, u64)>; crate::boot::MAX_RESERVED],
+    /// Whether the command line says that this is a test, which may ask for unbounded checks.
+    pub is_test: Cell<bool>,
     /// Core that executes the current kernel entry.
     pub(crate) here: Cell<u8>,
 }
@@ -90,8 +92,9 @@ impl<S: Store> Kernel<S> {
             epoch: Cell::new(0),
             flush_generation: Cell::new(0),
             now: Cell::new(0),
-            ticks_per_us: Cell::new(1),
+            ticks_per_us: Cell::new(0),
             reserved: [const { Cell::new((0, 0)) }; crate::boot::MAX_RESERVED],
+            is_test: Cell::new(false),
             here: Cell::new(0),
         }
     }

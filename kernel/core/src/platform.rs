@@ -51,7 +51,7 @@ impl<S: Store> Kernel<S> {
             platform::IRQ => Rights::IRQ,
             platform::PORTS => Rights::PORTS,
             platform::MMIO => Rights::MMIO,
-            platform::POWER => Rights::POWER,
+            platform::POWER | platform::CHECK => Rights::POWER,
             platform::INFO => Rights::NONE,
             _ => return Err(Failure::BAD_OPERATION),
         };
@@ -62,6 +62,7 @@ impl<S: Store> Kernel<S> {
             platform::PORTS => self.make_ports(thread, words),
             platform::MMIO => self.make_device_region(thread, words),
             platform::POWER => self.power(words),
+            platform::CHECK => self.check_all(),
             _ => {
                 let second = self.ticks_per_us.get() * 1_000_000;
                 Ok(Outcome::Words(self.core_count() as u64, [0, second, 0, 0, 0, 0]))
@@ -137,6 +138,16 @@ impl<S: Store> Kernel<S> {
     /// Whether pages hold RAM or a device that the kernel keeps for itself.
     fn is_reserved(&self, first: u64, end: u64) -> bool {
         self.reserved.iter().any(|range| range.get().0 < end && first < range.get().1)
+    }
+
+    fn check_all(&self) -> Result<Outcome, Failure> {
+        if !self.is_test.get() {
+            return Err(Failure::at(Error::Unsupported, 0));
+        }
+        match self.check() {
+            Ok(()) => Ok(Outcome::Done(0)),
+            Err(finding) => Err(Failure::at(Error::BadState, finding.address)),
+        }
     }
 
     fn power(&self, words: &Words) -> Result<Outcome, Failure> {

@@ -181,6 +181,7 @@ fn make_first_objects(info: &BootInfo, machine: &Machine) -> Result<(), StartErr
         composition: pages(info.composition),
         time_page,
     };
+    kernel.is_test.set(info.flags & ecusson_abi::boot::BOOT_DEBUG_EXIT != 0);
     kernel.boot(&boot).ok_or(StartError::Memory)
 }
 

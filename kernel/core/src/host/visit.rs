@@ -282,7 +282,7 @@ impl Core {
 impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostStore<SMALL, SLOTS, ENTRIES>> {
     /// Shows the whole state to a visitor. Ranges reserved at boot never change and are not part of it.
     pub fn visit<V: Visitor>(&self, visitor: &mut V) {
-        let Self { store, cores, core_count, epoch, flush_generation, now, ticks_per_us, reserved: _, here } = self;
+        let Self { store, cores, core_count, epoch, flush_generation, now, ticks_per_us, reserved: _, here, is_test: _ } = self;
         word(core_count, visitor);
         word(epoch, visitor);
         word(flush_generation, visitor);

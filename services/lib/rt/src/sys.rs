@@ -39,7 +39,7 @@ impl Answer {
 
 /// Six words there and back: 9 instructions.
 #[inline(always)]
-fn six_words(number: Syscall, first: u64, second: u64, mut words: Words) -> Answer {
+fn six_words(number: u64, first: u64, second: u64, mut words: Words) -> Answer {
     let status: u64;
     let result: u64;
     // SAFETY: the kernel reads and writes registers only, follows no pointer, and keeps rsp; what it changes is named
@@ -56,7 +56,7 @@ fn six_words(number: Syscall, first: u64, second: u64, mut words: Words) -> Answ
             "mov r9, rbp",
             "pop rbp",
             "pop rbx",
-            inlateout("rax") number as u64 => status,
+            inlateout("rax") number => status,
             inlateout("rdi") first => _,
             inlateout("rsi") second => _,
             lateout("rdx") result,
@@ -116,7 +116,7 @@ fn one_word(number: Syscall, first: u64, second: u64, word: u64) -> (Status, u64
 #[inline(always)]
 #[must_use]
 pub fn call(slot: u64, words: Words) -> Answer {
-    six_words(Syscall::Call, slot, 0, words)
+    six_words(Syscall::Call as u64, slot, 0, words)
 }
 
 /// Calls a portal with one word, the others zero; only the first word of the reply is looked at.
@@ -131,14 +131,14 @@ pub fn call_one(slot: u64, word: u64) -> (Status, u64) {
 #[inline(always)]
 #[must_use]
 pub fn call_transfer(slot: u64, transfer: Transfer, words: Words) -> Answer {
-    six_words(Syscall::Call, slot, transfer.0, words)
+    six_words(Syscall::Call as u64, slot, transfer.0, words)
 }
 
 /// Replies to the caller being served, if any, and waits for a call, a signal or a deadline (absolute TSC).
 #[inline(always)]
 #[must_use]
 pub fn reply_wait(deadline: u64, reply: Words) -> Answer {
-    six_words(Syscall::ReplyWait, deadline, 0, reply)
+    six_words(Syscall::ReplyWait as u64, deadline, 0, reply)
 }
 
 /// Replies with one word, the others zero, and waits; of a call only the label and the first word are looked at.
@@ -152,7 +152,21 @@ pub fn reply_wait_one(deadline: u64, reply: u64) -> (Status, u64, u64) {
 #[inline(always)]
 #[must_use]
 pub fn reply_wait_transfer(deadline: u64, transfer: Transfer, reply: Words) -> Answer {
-    six_words(Syscall::ReplyWait, deadline, transfer.0, reply)
+    six_words(Syscall::ReplyWait as u64, deadline, transfer.0, reply)
+}
+
+/// Any system call number at all, for programs that try what the kernel makes of it.
+#[inline(always)]
+#[must_use]
+pub fn raw(number: u64, first: u64, second: u64, words: Words) -> Answer {
+    six_words(number, first, second, words)
+}
+
+/// Executes a breakpoint: an exception after which the thread goes on behind the instruction.
+#[inline(always)]
+pub fn breakpoint() {
+    // SAFETY: the exception is the fault handler's business; registers and memory stay.
+    unsafe { asm!("int3", options(nomem, nostack)) }
 }
 
 /// Signals a notification.
@@ -173,7 +187,7 @@ pub fn wait(deadline: u64) -> Answer {
 #[inline(always)]
 #[must_use]
 pub fn invoke(slot: u64, words: Words) -> Answer {
-    six_words(Syscall::Invoke, slot, 0, words)
+    six_words(Syscall::Invoke as u64, slot, 0, words)
 }
 
 /// Operates on an object; the operation has no arguments and its result is in the second word.
@@ -195,7 +209,7 @@ pub fn log(text: &[u8]) {
     for chunk in text.chunks(LOG_BYTES) {
         let mut words = [chunk.len() as u64, 0, 0, 0, 0, 0];
         pack(chunk, &mut words[1..]);
-        let _ = six_words(Syscall::Log, 0, 0, words);
+        let _ = six_words(Syscall::Log as u64, 0, 0, words);
     }
 }
 
