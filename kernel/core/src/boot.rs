@@ -81,7 +81,11 @@ impl<S: Store> Kernel<S> {
         self.add_tables(space, memory, ROOT_TABLES);
         let domain = self.make_domain(memory, root_slots::TABLE_PAGES, space)?;
         let thread = self.make_thread(memory, domain, 0, 0)?;
-        let put = Placer { kernel: self, memory, table: Frame(domain.frame().0 + 1) };
+        let put = Placer {
+            kernel: self,
+            memory,
+            table: Frame(domain.frame().0 + 1),
+        };
         put.existing(domain, root_slots::SELF);
         put.existing(space, root_slots::SPACE);
         put.existing(thread, root_slots::THREAD);
@@ -107,7 +111,8 @@ impl<S: Store> Kernel<S> {
             core.index.set(index);
             core.apic_id.set(apic_id);
             core.charged_since.set(boot.now);
-            core.running_word.set(Thread::run_word(crate::thread::State::Running, index));
+            core.running_word
+                .set(Thread::run_word(crate::thread::State::Running, index));
         }
     }
 
@@ -170,7 +175,10 @@ impl<S: Store> Kernel<S> {
         region.space.set(Some(space));
         region.virtual_page.set(virtual_page);
         region.attached_rights.set(rights.0);
-        self.store.space(space).attachments.push_back(&self.store, name, Region::attachment_links);
+        self.store
+            .space(space)
+            .attachments
+            .push_back(&self.store, name, Region::attachment_links);
         Some(())
     }
 }
@@ -188,11 +196,17 @@ impl<S: Store> Placer<'_, S> {
         if header.epoch.get() == 0 {
             header.epoch.set(self.kernel.next_epoch(T::KIND));
         }
-        self.kernel.store.slot(self.table, slot).set(Capability::new(name, header.epoch.get(), Rights::ALL));
+        self.kernel
+            .store
+            .slot(self.table, slot)
+            .set(Capability::new(name, header.epoch.get(), Rights::ALL));
     }
 
     fn new_object<T: Object>(&self, slot: u64, rights: Rights) -> Option<Ref<T>> {
-        let place = Place { memory: self.memory, cell: self.kernel.store.slot(self.table, slot) };
+        let place = Place {
+            memory: self.memory,
+            cell: self.kernel.store.slot(self.table, slot),
+        };
         self.kernel.make_small::<T>(&place, rights)
     }
 

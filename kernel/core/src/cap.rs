@@ -11,7 +11,7 @@ use crate::thread::Thread;
 
 /// A capability: who, what kind, with which rights, of which epoch. All zero is none.
 ///
-/// `word`: bits 0..8 kind, 8..16 rights, 16..64 the object's physical address in units of 128 bytes.
+/// `word`: bits 0..4 kind, 4..12 rights, 12..64 the object's physical address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(C)]
 pub struct Capability {
@@ -34,7 +34,10 @@ impl CapabilityCell {
     #[must_use]
     #[inline(always)]
     pub fn get(&self) -> Capability {
-        Capability { word: self.word.get(), epoch: self.epoch.get() }
+        Capability {
+            word: self.word.get(),
+            epoch: self.epoch.get(),
+        }
     }
 
     /// Replaces what is in the slot.
@@ -51,7 +54,7 @@ impl Capability {
     /// A capability to a living object.
     #[must_use]
     pub fn new<T: Object>(name: Ref<T>, epoch: u64, rights: Rights) -> Self {
-        let word = name.address() >> 7 << 16 | u64::from(rights.0) << 8 | T::KIND as u64;
+        let word = name.address() << 12 | u64::from(rights.0) << 4 | T::KIND as u64;
         Self { word, epoch }
     }
 
@@ -65,34 +68,50 @@ impl Capability {
     /// Kind of the object it was made for.
     #[must_use]
     pub fn kind(self) -> Option<Kind> {
-        Kind::from_code(self.word & 0xFF)
+        Kind::from_code(self.word & 0xF)
     }
 
     /// Rights.
     #[must_use]
     pub const fn rights(self) -> Rights {
-        Rights((self.word >> 8) as u8)
+        Rights((self.word >> 4) as u8)
     }
 
     /// The same capability with no more than the mask's rights.
     #[must_use]
     pub const fn masked(self, mask: Rights) -> Self {
-        Self { word: self.word & !0xFF00 | (self.rights().and(mask).0 as u64) << 8, epoch: self.epoch }
+        Self {
+            word: self.word & !0xFF0 | (self.rights().and(mask).0 as u64) << 4,
+            epoch: self.epoch,
+        }
     }
 
     /// Whether kind and rights are these: one mask and one comparison.
     #[must_use]
     #[inline(always)]
     pub fn permits(self, kind: Kind, rights: Rights) -> bool {
-        let mask = u32::from(rights.0) << 8 | 0xFF;
-        self.word as u32 & mask == u32::from(rights.0) << 8 | kind as u32
+        let mask = u32::from(rights.0) << 4 | 0xF;
+        self.word as u32 & mask == u32::from(rights.0) << 4 | kind as u32
     }
 
     /// The name, if it is of that kind.
     #[must_use]
     #[inline(always)]
     pub fn name<T: Object>(self) -> Option<Ref<T>> {
-        Ref::new(self.word >> 16 << 7)
+        Ref::new(self.address())
+    }
+
+    /// Physical address of the object.
+    #[must_use]
+    #[inline(always)]
+    pub const fn address(self) -> u64 {
+        self.word >> 12
+    }
+
+    /// What `IDENTIFY` says: kind, and rights from bit 8.
+    #[must_use]
+    pub const fn identity(self) -> u64 {
+        self.word & 0xF | (self.rights().0 as u64) << 8
     }
 }
 
@@ -103,13 +122,21 @@ impl<S: Store> Kernel<S> {
     pub fn live<T: Object>(&self, capability: Capability) -> Option<Ref<T>> {
         let name = capability.name::<T>()?;
         let is_object = self.store.frame(name.frame()).is(T::TAG);
-        if is_object && T::of(&self.store, name).header().epoch.get() == capability.epoch { Some(name) } else { None }
+        if is_object && T::of(&self.store, name).header().epoch.get() == capability.epoch {
+            Some(name)
+        } else {
+            None
+        }
     }
 
     /// The capability in a slot of a thread's table.
     #[inline(always)]
     pub fn capability(&self, thread: &Thread, slot: u64) -> Option<Capability> {
-        if slot < thread.slots.get() { Some(self.store.slot(thread.table.get(), slot).get()) } else { None }
+        if slot < thread.slots.get() {
+            Some(self.store.slot(thread.table.get(), slot).get())
+        } else {
+            None
+        }
     }
 
     /// From a slot to an object: presence, kind, right, liveness, in this order.
@@ -117,7 +144,10 @@ impl<S: Store> Kernel<S> {
     /// # Errors
     /// `BadCap`, `BadType`, `NoRight`, `Dead`.
     pub fn lookup<T: Object>(&self, thread: &Thread, slot: u64, rights: Rights) -> Result<Ref<T>, Error> {
-        let capability = self.capability(thread, slot).filter(|c| !c.is_none()).ok_or(Error::BadCap)?;
+        let capability = self
+            .capability(thread, slot)
+            .filter(|c| !c.is_none())
+            .ok_or(Error::BadCap)?;
         if !capability.permits(T::KIND, Rights::NONE) {
             return Err(Error::BadType);
         }
@@ -136,14 +166,18 @@ impl<S: Store> Kernel<S> {
             return Err(Error::BadCap);
         }
         let cell = self.store.slot(thread.table.get(), slot);
-        if cell.get().is_none() { Ok(cell) } else { Err(Error::Occupied) }
+        if cell.get().is_none() {
+            Ok(cell)
+        } else {
+            Err(Error::Occupied)
+        }
     }
 
     /// Whether the object of a capability of any kind still lives. Epochs are unique over all kinds.
     #[must_use]
     #[inline(always)]
     pub fn is_live(&self, capability: Capability) -> bool {
-        let address = capability.word >> 16 << 7;
+        let address = capability.address();
         let tag = self.store.frame(Frame::of_address(address)).tag_owner.get() as u8;
         let is_object = (Tag::Small as u8..=Tag::Domain as u8).contains(&tag);
         is_object && self.store.header(address).epoch.get() == capability.epoch && capability.epoch != 0

@@ -6,7 +6,7 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{FAIR_PRIORITY, MAX_CALL_DEPTH, Kind};
+use ecusson_abi::{FAIR_PRIORITY, Kind, MAX_CALL_DEPTH};
 
 use crate::cap::Capability;
 use crate::kernel::Kernel;
@@ -33,7 +33,11 @@ pub struct Finding {
 type Checked = Result<(), Finding>;
 
 fn ensure(holds: bool, invariant: &'static str, address: u64) -> Checked {
-    if holds { Ok(()) } else { Err(Finding { invariant, address }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Finding { invariant, address })
+    }
 }
 
 /// Lists longer than this are taken for cycles.
@@ -48,7 +52,10 @@ impl<S: Store> Kernel<S> {
         for number in 0..self.store.frame_count() {
             self.check_page(Frame(number), self.store.frame(Frame(number)))?;
         }
-        self.cores.iter().take(self.core_count()).try_for_each(|core| self.check_core(core))
+        self.cores
+            .iter()
+            .take(self.core_count())
+            .try_for_each(|core| self.check_core(core))
     }
 
     fn check_page(&self, frame: Frame, entry: &FrameEntry) -> Checked {
@@ -59,7 +66,11 @@ impl<S: Store> Kernel<S> {
             Tag::Small => (0..u64::from(S::SMALL_OBJECTS)).try_for_each(|index| {
                 let address = frame.address() + index * SMALL_OBJECT_BYTES;
                 let kind = self.store.header(address).kind();
-                ensure(kind.is_some() == (entry.used() >> index & 1 == 1), "small-object-map", address)?;
+                ensure(
+                    kind.is_some() == (entry.used() >> index & 1 == 1),
+                    "small-object-map",
+                    address,
+                )?;
                 self.check_small(address, kind)
             }),
         }
@@ -88,12 +99,20 @@ impl<S: Store> Kernel<S> {
             let bound = self.store.notification(notification).thread.get();
             ensure(bound == Some(name), "notification-link", address)?;
         }
-        ensure(thread.notification.get().is_some() || !thread.has(flag::SIGNALS), "signals-flag", address)?;
+        ensure(
+            thread.notification.get().is_some() || !thread.has(flag::SIGNALS),
+            "signals-flag",
+            address,
+        )?;
         if let Some(context) = thread.own_sched_context.get() {
             let context = self.store.sched_context(context);
             ensure(context.thread.get() == Some(name), "context-link", address)?;
             ensure(context.core.get() == thread.core(), "context-core", address)?;
-            ensure(context.priority.get() == thread.own_priority.get(), "context-priority", address)?;
+            ensure(
+                context.priority.get() == thread.own_priority.get(),
+                "context-priority",
+                address,
+            )?;
         }
         let is_open = thread.receive_slot.get() != 0;
         ensure(thread.has(flag::RECEIVING) == is_open, "receiving-flag", address)?;
@@ -105,11 +124,19 @@ impl<S: Store> Kernel<S> {
             self.check_list(list.iter(&self.store, Thread::queue_links), |caller| {
                 let caller = self.store.thread(caller);
                 let is_here = caller.state() == State::Queued && caller.callee.get() == Some(name);
-                ensure(is_here && usize::from(caller.priority.get()) == level, "caller-queue", address)
+                ensure(
+                    is_here && usize::from(caller.priority.get()) == level,
+                    "caller-queue",
+                    address,
+                )
             })?;
         }
         self.check_list(thread.portals.iter(&self.store, Portal::sibling_links), |portal| {
-            ensure(self.store.portal(portal).server.get() == Some(name), "portal-link", address)
+            ensure(
+                self.store.portal(portal).server.get() == Some(name),
+                "portal-link",
+                address,
+            )
         })
     }
 
@@ -130,8 +157,16 @@ impl<S: Store> Kernel<S> {
             ensure(thread.sched_context.get().is_some(), "ready-has-time", address)?;
         }
         let may_hold = !matches!(thread.state(), State::Inactive | State::Waiting);
-        ensure(may_hold || thread.sched_context.get().is_none(), "idle-holds-no-time", address)?;
-        ensure(thread.state() != State::Inactive || thread.caller.get().is_none(), "inactive-serves-nobody", address)
+        ensure(
+            may_hold || thread.sched_context.get().is_none(),
+            "idle-holds-no-time",
+            address,
+        )?;
+        ensure(
+            thread.state() != State::Inactive || thread.caller.get().is_none(),
+            "inactive-serves-nobody",
+            address,
+        )
     }
 
     fn is_enqueued(&self, core: &Core, name: Ref<Thread>, thread: &Thread) -> bool {
@@ -201,22 +236,38 @@ impl<S: Store> Kernel<S> {
     }
 
     fn check_timer(&self, core: &Core, place: usize) -> Checked {
-        let Some(entry) = core.timers.at(place) else { return Ok(()) };
+        let Some(entry) = core.timers.at(place) else {
+            return Ok(());
+        };
         let parent = core.timers.at(place / 2);
-        ensure(parent.is_none_or(|parent| parent.key <= entry.key), "timer-order", entry.name)?;
+        ensure(
+            parent.is_none_or(|parent| parent.key <= entry.key),
+            "timer-order",
+            entry.name,
+        )?;
         let known: Option<&Cell<u32>> = if entry.name & 1 == 1 {
             Ref::<SchedContext>::new(entry.name & !1).map(|name| &self.store.sched_context(name).timer_place)
         } else {
             Ref::<Thread>::new(entry.name).map(|name| &self.store.thread(name).timer_place)
         };
-        ensure(known.is_some_and(|known| known.get() as usize == place), "timer-place", entry.name)
+        ensure(
+            known.is_some_and(|known| known.get() as usize == place),
+            "timer-place",
+            entry.name,
+        )
     }
 
     fn check_notification(&self, name: Ref<Notification>) -> Checked {
         let notification = self.store.notification(name);
-        let Some(thread) = notification.thread.get() else { return Ok(()) };
+        let Some(thread) = notification.thread.get() else {
+            return Ok(());
+        };
         let thread = self.store.thread(thread);
-        ensure(thread.notification.get() == Some(name), "notification-link", name.address())?;
+        ensure(
+            thread.notification.get() == Some(name),
+            "notification-link",
+            name.address(),
+        )?;
         let is_pending = notification.bits.get() != 0;
         ensure(is_pending == thread.has(flag::SIGNALS), "signals-flag", name.address())?;
         let waits = matches!(thread.state(), State::Waiting | State::WaitingSignal);
@@ -228,7 +279,11 @@ impl<S: Store> Kernel<S> {
         let Some(home) = context.thread.get() else {
             return ensure(context.timer_place.get() == 0, "unbound-context-idle", address);
         };
-        ensure(self.store.thread(home).own_sched_context.get() == Some(name), "context-link", address)?;
+        ensure(
+            self.store.thread(home).own_sched_context.get() == Some(name),
+            "context-link",
+            address,
+        )?;
         let is_used = self.holder_of(name);
         let holders = self.count_holders(home, name);
         ensure(holders == usize::from(is_used.is_some()), "context-one-holder", address)
@@ -242,18 +297,33 @@ impl<S: Store> Kernel<S> {
     }
 
     fn check_portal(&self, name: Ref<Portal>) -> Checked {
-        let Some(server) = self.store.portal(name).server.get() else { return Ok(()) };
-        let mut portals = self.store.thread(server).portals.iter(&self.store, Portal::sibling_links).take(LONGEST_LIST);
+        let Some(server) = self.store.portal(name).server.get() else {
+            return Ok(());
+        };
+        let mut portals = self
+            .store
+            .thread(server)
+            .portals
+            .iter(&self.store, Portal::sibling_links)
+            .take(LONGEST_LIST);
         ensure(portals.any(|portal| portal == name), "portal-link", name.address())
     }
 
     fn check_domain(&self, name: Ref<crate::protection_domain::ProtectionDomain>) -> Checked {
         let domain = self.store.protection_domain(name);
         if let Some(space) = domain.space.get() {
-            ensure(self.store.space(space).domain.get() == Some(name), "domain-space-link", name.address())?;
+            ensure(
+                self.store.space(space).domain.get() == Some(name),
+                "domain-space-link",
+                name.address(),
+            )?;
         }
         self.check_list(domain.threads.iter(&self.store, Thread::sibling_links), |thread| {
-            ensure(self.store.thread(thread).domain.get() == Some(name), "domain-thread-link", name.address())
+            ensure(
+                self.store.thread(thread).domain.get() == Some(name),
+                "domain-thread-link",
+                name.address(),
+            )
         })?;
         let slots = domain.table_pages.get() * S::SLOTS_PER_PAGE;
         let table = Frame(name.frame().0 + 1);
@@ -266,15 +336,24 @@ impl<S: Store> Kernel<S> {
             return ensure(capability.epoch == 0, "empty-slot", address);
         }
         ensure(capability.epoch >> 4 <= self.epoch.get(), "epoch-of-the-past", address)?;
-        let same_kind = capability.kind().is_some_and(|kind| capability.epoch & 0xF == kind as u64);
+        let same_kind = capability
+            .kind()
+            .is_some_and(|kind| capability.epoch & 0xF == kind as u64);
         ensure(same_kind, "capability-kind", address)
     }
 
     fn check_space(&self, name: Ref<Space>) -> Checked {
         let space = self.store.space(name);
-        self.check_list(space.attachments.iter(&self.store, Region::attachment_links), |region| {
-            ensure(self.store.region(region).space.get() == Some(name), "attachment-link", name.address())
-        })
+        self.check_list(
+            space.attachments.iter(&self.store, Region::attachment_links),
+            |region| {
+                ensure(
+                    self.store.region(region).space.get() == Some(name),
+                    "attachment-link",
+                    name.address(),
+                )
+            },
+        )
     }
 
     fn check_region(&self, name: Ref<Region>) -> Checked {
@@ -292,7 +371,11 @@ impl<S: Store> Kernel<S> {
         let Some(space) = region.space.get() else {
             return ensure(region.mapped.get() == 0, "unattached-unmapped", address);
         };
-        ensure(region.scrubbed.get() == region.pages.get(), "attached-is-scrubbed", address)?;
+        ensure(
+            region.scrubbed.get() == region.pages.get(),
+            "attached-is-scrubbed",
+            address,
+        )?;
         if self.store.space(space).kind() == SpaceKind::Dma {
             return Ok(());
         }
@@ -317,7 +400,10 @@ impl<S: Store> Kernel<S> {
                 let offset = page & ((1 << (S::TABLE_BITS * level)) - 1);
                 let writable = u8::from(entry & bit::WRITABLE != 0) << 1;
                 let executable = u8::from(entry & bit::NO_EXECUTE == 0) << 2;
-                return Some((Frame::of_address(entry & bit::ADDRESS).0 + offset, 1 | writable | executable));
+                return Some((
+                    Frame::of_address(entry & bit::ADDRESS).0 + offset,
+                    1 | writable | executable,
+                ));
             }
             table = Frame::of_address(entry & bit::ADDRESS);
         }
@@ -325,7 +411,9 @@ impl<S: Store> Kernel<S> {
     }
 
     fn check_list<T: Object>(
-        &self, list: impl Iterator<Item = Ref<T>>, mut each: impl FnMut(Ref<T>) -> Checked,
+        &self,
+        list: impl Iterator<Item = Ref<T>>,
+        mut each: impl FnMut(Ref<T>) -> Checked,
     ) -> Checked {
         for (count, name) in list.enumerate() {
             ensure(count < LONGEST_LIST, "list-finite", name.address())?;

@@ -41,7 +41,7 @@ impl<S: Store> Kernel<S> {
         if !self.is_live(capability) && !self.is_dying(capability) {
             return Err(Failure::at(Error::Dead, 0));
         }
-        let address = capability.word >> 16 << 7;
+        let address = capability.address();
         let step = match capability.kind() {
             Some(Kind::Thread) => Ref::new(address).map(|name| self.destroy_thread(name)),
             Some(Kind::ProtectionDomain) => Ref::new(address).map(|name| self.destroy_domain(name)),
@@ -55,7 +55,7 @@ impl<S: Store> Kernel<S> {
     }
 
     fn is_dying(&self, capability: Capability) -> bool {
-        let address = capability.word >> 16 << 7;
+        let address = capability.address();
         let tag = self.store.frame(Frame::of_address(address)).tag();
         let is_object = matches!(tag, Tag::Small | Tag::Thread | Tag::Domain);
         is_object && capability.epoch != 0 && self.store.header(address).dying.get() == capability.epoch
@@ -113,7 +113,10 @@ impl<S: Store> Kernel<S> {
             return Step::Again;
         }
         if let Some(domain) = thread.domain.take() {
-            self.store.protection_domain(domain).threads.remove(&self.store, name, Thread::sibling_links);
+            self.store
+                .protection_domain(domain)
+                .threads
+                .remove(&self.store, name, Thread::sibling_links);
         }
         let counter = &self.core(thread.core()).threads;
         counter.set(counter.get().saturating_sub(1));

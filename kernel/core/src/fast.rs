@@ -37,16 +37,16 @@ impl<S: Store> Kernel<S> {
         if !usual || depth >= MAX_CALL_DEPTH {
             return None;
         }
-        let context = caller.sched_context.get()?;
-        // Nothing may fail from here on.
+        // Nothing may fail from here on. Whoever runs has time to lend (`ready-has-time`).
         caller.run.set(running ^ (State::Running as u32 ^ State::Called as u32));
-        caller.sched_context.set(None);
         caller.callee.set(Some(server_name));
         server.run.set(running);
-        server.sched_context.set(Some(context));
+        server.sched_context.set(caller.sched_context.take());
         server.caller.set(Some(caller_name));
         server.depth.set(depth);
-        server.priority.set(caller.priority.get().max(server.own_priority.get()));
+        server
+            .priority
+            .set(caller.priority.get().max(server.own_priority.get()));
         core.current.set(Some(server_name));
         Some(portal.label.get())
     }
@@ -66,14 +66,14 @@ impl<S: Store> Kernel<S> {
         if !usual || !is_lent || core.ready_bitmap.get() >> priority > 1 {
             return None;
         }
-        let context = server.sched_context.get()?;
         // Nothing may fail from here on.
-        server.run.set(running ^ (State::Running as u32 ^ State::Waiting as u32));
-        server.sched_context.set(None);
+        server
+            .run
+            .set(running ^ (State::Running as u32 ^ State::Waiting as u32));
         server.caller.set(None);
         server.depth.set(0);
         caller.run.set(running);
-        caller.sched_context.set(Some(context));
+        caller.sched_context.set(server.sched_context.take());
         caller.callee.set(None);
         core.current.set(Some(caller_name));
         Some(())
@@ -107,6 +107,6 @@ impl<S: Store> Kernel<S> {
         if !self.is_live(capability) {
             return None;
         }
-        Some(capability.word & 0xFFFF)
+        Some(capability.identity())
     }
 }

@@ -30,7 +30,10 @@ impl<const N: usize> Heap<N> {
     /// An empty heap.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: [const { Cell::new(Entry { key: 0, name: 0 }) }; N], length: Cell::new(0) }
+        Self {
+            entries: [const { Cell::new(Entry { key: 0, name: 0 }) }; N],
+            length: Cell::new(0),
+        }
     }
 
     /// Shows the members to a visitor of the whole state.
@@ -59,13 +62,21 @@ impl<const N: usize> Heap<N> {
     /// The smallest.
     #[must_use]
     pub fn first(&self) -> Option<Entry> {
-        if self.is_empty() { None } else { self.entries.first().map(Cell::get) }
+        if self.is_empty() {
+            None
+        } else {
+            self.entries.first().map(Cell::get)
+        }
     }
 
     /// The member at a 1-based place.
     #[must_use]
     pub fn at(&self, place: usize) -> Option<Entry> {
-        if place == 0 || place > self.len() { None } else { self.entries.get(place - 1).map(Cell::get) }
+        if place == 0 || place > self.len() {
+            None
+        } else {
+            self.entries.get(place - 1).map(Cell::get)
+        }
     }
 
     /// Adds a member; the caller has made sure that there is room. `place` is told every move.
@@ -78,7 +89,9 @@ impl<const N: usize> Heap<N> {
 
     /// Removes the member at a 1-based place.
     pub fn remove(&self, at: usize, place: impl Fn(u64, u32)) {
-        let (Some(removed), Some(last)) = (self.at(at), self.at(self.len())) else { return };
+        let (Some(removed), Some(last)) = (self.at(at), self.at(self.len())) else {
+            return;
+        };
         self.length.set(self.len() - 1);
         place(removed.name, 0);
         if at > self.len() {

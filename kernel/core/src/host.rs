@@ -82,17 +82,24 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> HostStore<SMA
             table: std::vec![Cell::new(0); ENTRIES],
             ..Page::default()
         };
-        Self { pages: (0..pages).map(|_| page()).collect() }
+        Self {
+            pages: (0..pages).map(|_| page()).collect(),
+        }
     }
 
     fn page(&self, frame: Frame) -> &Page {
-        usize::try_from(frame.0).ok().and_then(|index| self.pages.get(index)).expect("the core names pages that exist")
+        usize::try_from(frame.0)
+            .ok()
+            .and_then(|index| self.pages.get(index))
+            .expect("the core names pages that exist")
     }
 
     fn small<T>(&self, name: Ref<T>) -> &Small {
         let page = self.page(name.frame());
         assert!(page.entry.is(Tag::Small), "{name:?} is not in a page of small objects");
-        page.small.get(name.index() as usize).expect("the core names objects that exist")
+        page.small
+            .get(name.index() as usize)
+            .expect("the core names objects that exist")
     }
 }
 
@@ -119,7 +126,11 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Store for Hos
     fn memory(&self, name: Ref<Memory>) -> &Memory {
         // The owner of a page may be a Memory that was swept away: its page may have another use by now.
         let page = self.page(name.frame());
-        &page.small.get(name.index() as usize).expect("the core names objects that exist").memory
+        &page
+            .small
+            .get(name.index() as usize)
+            .expect("the core names objects that exist")
+            .memory
     }
     fn region(&self, name: Ref<Region>) -> &Region {
         &self.small(name).region
@@ -150,10 +161,15 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Store for Hos
     }
     fn slot(&self, table: Frame, index: u64) -> &CapabilityCell {
         let page = self.page(Frame(table.0 + index / SLOTS as u64));
-        page.slots.get((index % SLOTS as u64) as usize).expect("an index below the page's slots")
+        page.slots
+            .get((index % SLOTS as u64) as usize)
+            .expect("an index below the page's slots")
     }
     fn entry(&self, table: Frame, index: u64) -> &Cell<u64> {
-        self.page(table).table.get(index as usize).expect("the core names entries that exist")
+        self.page(table)
+            .table
+            .get(index as usize)
+            .expect("the core names entries that exist")
     }
     fn header(&self, address: u64) -> &Header {
         let page = self.page(Frame::of_address(address));
@@ -162,7 +178,10 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Store for Hos
             Tag::Domain => &page.domain.header,
             _ => {
                 let index = address % ecusson_abi::PAGE_BYTES / SMALL_OBJECT_BYTES;
-                let small = page.small.get(index as usize).expect("the core names objects that exist");
+                let small = page
+                    .small
+                    .get(index as usize)
+                    .expect("the core names objects that exist");
                 let headers = small.headers();
                 let used = headers.iter().find(|header| header.is_alive() || header.is_dying());
                 used.copied().unwrap_or(&small.portal.header)

@@ -57,7 +57,11 @@ impl Interrupt {
 impl<S: Store> Kernel<S> {
     /// `Interrupt.bind` and `ack`.
     pub(crate) fn interrupt_operation(
-        &self, actor: Ref<Thread>, name: Ref<Interrupt>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Interrupt>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         Failure::require(rights, Rights::MANAGE)?;
         match words[0] {
@@ -65,7 +69,9 @@ impl<S: Store> Kernel<S> {
             ops::interrupt::ACK => {
                 let interrupt = self.store.interrupt(name);
                 if !interrupt.is_message() && interrupt.is_level() {
-                    self.effect(Effect::UnmaskLine { line: interrupt.line.get() as u32 });
+                    self.effect(Effect::UnmaskLine {
+                        line: interrupt.line.get() as u32,
+                    });
                 }
                 Ok(Outcome::Done(0))
             }
@@ -75,7 +81,8 @@ impl<S: Store> Kernel<S> {
 
     fn bind_interrupt(&self, actor: Ref<Thread>, name: Ref<Interrupt>, words: &Words) -> Result<Outcome, Failure> {
         let caller = self.store.thread(actor);
-        self.lookup::<Notification>(caller, words[1], Rights::BIND).map_err(|error| Failure::at(error, 1))?;
+        self.lookup::<Notification>(caller, words[1], Rights::BIND)
+            .map_err(|error| Failure::at(error, 1))?;
         let capability = self.capability(caller, words[1]).ok_or(Failure::at(Error::BadCap, 1))?;
         if words[2] > 63 {
             return Err(Failure::at(Error::BadArg, 2));
@@ -110,7 +117,9 @@ impl<S: Store> Kernel<S> {
         if let Some(name) = core.vectors.get(index).and_then(Cell::get) {
             let interrupt = self.store.interrupt(name);
             if !interrupt.is_message() && interrupt.is_level() {
-                self.effect(Effect::MaskLine { line: interrupt.line.get() as u32 });
+                self.effect(Effect::MaskLine {
+                    line: interrupt.line.get() as u32,
+                });
             }
             if let Some(notification) = self.live::<Notification>(interrupt.notification.get()) {
                 self.signal(notification, interrupt.bits.get());
@@ -121,7 +130,12 @@ impl<S: Store> Kernel<S> {
 
     /// A free vector of a core.
     pub(crate) fn free_vector(&self, core: u8) -> Option<u8> {
-        let index = self.core(core).vectors.iter().take(VECTORS).position(|owner| owner.get().is_none())?;
+        let index = self
+            .core(core)
+            .vectors
+            .iter()
+            .take(VECTORS)
+            .position(|owner| owner.get().is_none())?;
         u8::try_from(index + usize::from(FIRST_VECTOR)).ok()
     }
 
@@ -136,7 +150,9 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn unlink_interrupt(&self, name: Ref<Interrupt>) {
         let interrupt = self.store.interrupt(name);
         if !interrupt.is_message() {
-            self.effect(Effect::MaskLine { line: interrupt.line.get() as u32 });
+            self.effect(Effect::MaskLine {
+                line: interrupt.line.get() as u32,
+            });
         }
         let index = usize::from(interrupt.vector.get().wrapping_sub(FIRST_VECTOR));
         if let Some(owner) = self.core(interrupt.core.get()).vectors.get(index) {

@@ -31,7 +31,9 @@ impl<S: Store> Kernel<S> {
     /// that would need some; for the capability to send as [`Kernel::sendable`].
     pub(crate) fn call(&self, actor: Ref<Thread>, slot: u64, transfer: u64) -> Result<(), Failure> {
         let caller = self.store.thread(actor);
-        let portal = self.lookup::<Portal>(caller, slot, Rights::CALL).map_err(|error| Failure::at(error, 0))?;
+        let portal = self
+            .lookup::<Portal>(caller, slot, Rights::CALL)
+            .map_err(|error| Failure::at(error, 0))?;
         self.sendable(caller, Transfer(transfer))?;
         let callable = self.callable(actor, portal)?;
         // Nothing may fail from here on.
@@ -54,7 +56,11 @@ impl<S: Store> Kernel<S> {
         if !is_donation && server.own_sched_context.get().is_none() {
             return Err(Failure::at(Error::BadState, 0));
         }
-        Ok(Callable { server: name, label: portal.label.get(), is_donation })
+        Ok(Callable {
+            server: name,
+            label: portal.label.get(),
+            is_donation,
+        })
     }
 
     /// Whether a call from `actor` to `server` closes no cycle and the chain below stays bounded.
@@ -75,10 +81,18 @@ impl<S: Store> Kernel<S> {
     /// # Errors
     /// `BadCap` for an empty slot, `NoRight` without GRANT; argument 1.
     fn sendable(&self, sender: &Thread, transfer: Transfer) -> Result<(), Failure> {
-        let Some(slot) = transfer.send_slot_plus_one().checked_sub(1) else { return Ok(()) };
-        let capability = self.capability(sender, u64::from(slot)).filter(|capability| !capability.is_none());
+        let Some(slot) = transfer.send_slot_plus_one().checked_sub(1) else {
+            return Ok(());
+        };
+        let capability = self
+            .capability(sender, u64::from(slot))
+            .filter(|capability| !capability.is_none());
         let capability = capability.ok_or(Failure::at(Error::BadCap, 1))?;
-        if capability.rights().has(Rights::GRANT) { Ok(()) } else { Err(Failure::at(Error::NoRight, 1)) }
+        if capability.rights().has(Rights::GRANT) {
+            Ok(())
+        } else {
+            Err(Failure::at(Error::NoRight, 1))
+        }
     }
 
     fn begin_call(&self, actor: Ref<Thread>, portal: Ref<Portal>, callable: &Callable) {
@@ -87,7 +101,11 @@ impl<S: Store> Kernel<S> {
         if server.state() == State::Waiting {
             self.cancel_deadline(callable.server);
             self.deliver(actor, callable);
-            if callable.is_donation { self.hand_over(callable.server) } else { self.make_ready(callable.server) }
+            if callable.is_donation {
+                self.hand_over(callable.server);
+            } else {
+                self.make_ready(callable.server);
+            }
             return;
         }
         let epoch = self.store.portal(portal).header.epoch.get();
@@ -124,9 +142,14 @@ impl<S: Store> Kernel<S> {
     /// Copies the capability that a message brings, if the receiver opened an empty slot for it.
     fn transfer(&self, sender: &Thread, receiver: &Thread, transfer: Transfer) -> Status {
         let mut status = Status::DONE;
-        let slots = transfer.send_slot_plus_one().checked_sub(1).zip(receiver.receive_slot.get().checked_sub(1));
+        let slots = transfer
+            .send_slot_plus_one()
+            .checked_sub(1)
+            .zip(receiver.receive_slot.get().checked_sub(1));
         let Some((from, to)) = slots else { return status };
-        let Some(capability) = self.capability(sender, u64::from(from)) else { return status };
+        let Some(capability) = self.capability(sender, u64::from(from)) else {
+            return status;
+        };
         let may_send = capability.rights().has(Rights::GRANT) && self.is_live(capability);
         if let Ok(cell) = self.empty_slot(receiver, u64::from(to))
             && may_send
@@ -163,14 +186,20 @@ impl<S: Store> Kernel<S> {
             caller.context.set_words(server.context.words());
             caller.finish(status, 0);
         }
-        if has_lent { self.hand_over(caller_name) } else { self.make_ready(caller_name) }
+        if has_lent {
+            self.hand_over(caller_name);
+        } else {
+            self.make_ready(caller_name);
+        }
     }
 
     /// Ends a call that is served: the links go, lent time goes back, wherever along the chain it is.
     /// The caller is left in no queue, state `Held`; the server goes on with its own time.
     pub(crate) fn end_call(&self, caller_name: Ref<Thread>) {
         let caller = self.store.thread(caller_name);
-        let Some(server_name) = caller.callee.take() else { return };
+        let Some(server_name) = caller.callee.take() else {
+            return;
+        };
         let server = self.store.thread(server_name);
         server.caller.set(None);
         self.renumber(server_name);
@@ -235,7 +264,9 @@ impl<S: Store> Kernel<S> {
     /// Takes a queued caller out of its server's queue; state `Held`.
     fn leave_queue(&self, caller_name: Ref<Thread>) {
         let caller = self.store.thread(caller_name);
-        let Some(server_name) = caller.callee.take() else { return };
+        let Some(server_name) = caller.callee.take() else {
+            return;
+        };
         let server = self.store.thread(server_name);
         let level = usize::from(caller.priority.get() & 31);
         server.callers[level].remove(&self.store, caller_name, Thread::queue_links);
@@ -354,7 +385,9 @@ impl<S: Store> Kernel<S> {
 
     /// A processor exception of the current thread: a call to its fault handler, made in its name.
     pub fn fault(&self, report: crate::thread::Fault) {
-        let Some(actor) = self.core(self.here.get()).current.get() else { return };
+        let Some(actor) = self.core(self.here.get()).current.get() else {
+            return;
+        };
         let thread = self.store.thread(actor);
         if thread.state() != State::Running {
             // Stopped from another core meanwhile: the instruction is repeated when the thread goes on.

@@ -64,7 +64,10 @@ pub struct Failure {
 
 impl Failure {
     /// The operation number means nothing for this kind.
-    pub const BAD_OPERATION: Self = Self { error: Error::BadArg, argument: 0 };
+    pub const BAD_OPERATION: Self = Self {
+        error: Error::BadArg,
+        argument: 0,
+    };
 
     /// A failure because of a word.
     #[must_use]
@@ -77,7 +80,11 @@ impl Failure {
     /// # Errors
     /// `NoRight`, argument 0.
     pub fn require(held: Rights, needed: Rights) -> Result<(), Self> {
-        if held.has(needed) { Ok(()) } else { Err(Self::at(Error::NoRight, 0)) }
+        if held.has(needed) {
+            Ok(())
+        } else {
+            Err(Self::at(Error::NoRight, 0))
+        }
     }
 }
 

@@ -15,12 +15,18 @@ pub struct Links<T> {
 
 impl<T> Default for Links<T> {
     fn default() -> Self {
-        Self { next: Cell::new(None), previous: Cell::new(None) }
+        Self {
+            next: Cell::new(None),
+            previous: Cell::new(None),
+        }
     }
 }
 impl<T> Clone for Links<T> {
     fn clone(&self) -> Self {
-        Self { next: self.next.clone(), previous: self.previous.clone() }
+        Self {
+            next: self.next.clone(),
+            previous: self.previous.clone(),
+        }
     }
 }
 
@@ -50,12 +56,18 @@ pub struct List<T> {
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self { head: Cell::new(None), tail: Cell::new(None) }
+        Self {
+            head: Cell::new(None),
+            tail: Cell::new(None),
+        }
     }
 }
 impl<T> Clone for List<T> {
     fn clone(&self) -> Self {
-        Self { head: self.head.clone(), tail: self.tail.clone() }
+        Self {
+            head: self.head.clone(),
+            tail: self.tail.clone(),
+        }
     }
 }
 
@@ -63,7 +75,10 @@ impl<T> List<T> {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { head: Cell::new(None), tail: Cell::new(None) }
+        Self {
+            head: Cell::new(None),
+            tail: Cell::new(None),
+        }
     }
 }
 
@@ -138,7 +153,11 @@ impl<T: Object> List<T> {
     }
 
     /// The objects in order, without changing the list meanwhile.
-    pub fn iter<'a, S: Store>(&self, store: &'a S, of: fn(&T) -> &Links<T>) -> impl Iterator<Item = Ref<T>> + use<'a, S, T>
+    pub fn iter<'a, S: Store>(
+        &self,
+        store: &'a S,
+        of: fn(&T) -> &Links<T>,
+    ) -> impl Iterator<Item = Ref<T>> + use<'a, S, T>
     where
         T: 'a,
     {

@@ -101,7 +101,11 @@ pub(crate) struct Place<'a> {
 impl<S: Store> Kernel<S> {
     /// Operations of Memory.
     pub(crate) fn memory_operation(
-        &self, actor: Ref<Thread>, name: Ref<Memory>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Memory>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         match words[0] {
             ops::memory::SPLIT => {
@@ -129,7 +133,11 @@ impl<S: Store> Kernel<S> {
     /// That a Memory is not being reclaimed.
     pub(crate) fn usable(&self, name: Ref<Memory>) -> Result<&Memory, Failure> {
         let memory = self.store.memory(name);
-        if memory.sweep.get() == 0 { Ok(memory) } else { Err(Failure::at(Error::BadState, 0)) }
+        if memory.sweep.get() == 0 {
+            Ok(memory)
+        } else {
+            Err(Failure::at(Error::BadState, 0))
+        }
     }
 
     /// A Memory and an empty slot, and room in the Memory for one small object and `pages` pages.
@@ -137,7 +145,10 @@ impl<S: Store> Kernel<S> {
     /// # Errors
     /// Those of lookup and slot with the index of their word; `NoMemory` with the pages that are missing.
     pub(crate) fn place<'a>(
-        &'a self, actor: &Thread, memory: (u64, u64), slot: (u64, u64),
+        &'a self,
+        actor: &Thread,
+        memory: (u64, u64),
+        slot: (u64, u64),
     ) -> Result<Place<'a>, Failure> {
         let name = self.lookup::<Memory>(actor, memory.1, Rights::MANAGE);
         let name = name.map_err(|error| Failure::at(error, memory.0))?;
@@ -149,8 +160,12 @@ impl<S: Store> Kernel<S> {
 
     fn place_in<'a>(&'a self, actor: &Thread, memory: Ref<Memory>, slot: (u64, u64)) -> Result<Place<'a>, Failure> {
         let table = actor.table.get();
-        self.empty_slot(actor, slot.1).map_err(|error| Failure::at(error, slot.0))?;
-        Ok(Place { memory, cell: self.store.slot(table, slot.1) })
+        self.empty_slot(actor, slot.1)
+            .map_err(|error| Failure::at(error, slot.0))?;
+        Ok(Place {
+            memory,
+            cell: self.store.slot(table, slot.1),
+        })
     }
 
     /// That a Memory has single pages for this.
@@ -161,7 +176,11 @@ impl<S: Store> Kernel<S> {
         let memory = self.store.memory(name);
         let for_small = u64::from(matches!(small, SmallObjects::One) && memory.roomy_head.get() == 0);
         let missing = (pages + for_small).saturating_sub(memory.available());
-        if missing == 0 { Ok(()) } else { Err(Failure::at(Error::NoMemory, missing)) }
+        if missing == 0 {
+            Ok(())
+        } else {
+            Err(Failure::at(Error::NoMemory, missing))
+        }
     }
 
     fn split(&self, actor: Ref<Thread>, name: Ref<Memory>, words: &Words) -> Result<Outcome, Failure> {
@@ -185,8 +204,13 @@ impl<S: Store> Kernel<S> {
         }
         self.afford(name, 0, SmallObjects::One)?;
         let reserve = u64::from(memory.roomy_head.get() == 0 && memory.returned.get() == 0);
-        let first = memory.upper_run(pages, alignment_log2).filter(|&first| first - memory.next.get() >= reserve);
-        first.ok_or(Failure::at(Error::NoMemory, (pages + reserve).saturating_sub(memory.between()).max(1)))
+        let first = memory
+            .upper_run(pages, alignment_log2)
+            .filter(|&first| first - memory.next.get() >= reserve);
+        first.ok_or(Failure::at(
+            Error::NoMemory,
+            (pages + reserve).saturating_sub(memory.between()).max(1),
+        ))
     }
 
     fn create(&self, actor: Ref<Thread>, name: Ref<Memory>, words: &Words) -> Result<Outcome, Failure> {
@@ -217,10 +241,12 @@ impl<S: Store> Kernel<S> {
         if words[4] > 18 {
             return Err(Failure::at(Error::BadArg, 4));
         }
-        let first = self.run_beside_object(place.memory, words[3], words[4]).map_err(|failure| match failure.error {
-            Error::BadArg => Failure::at(Error::BadArg, 3),
-            _ => failure,
-        })?;
+        let first = self
+            .run_beside_object(place.memory, words[3], words[4])
+            .map_err(|failure| match failure.error {
+                Error::BadArg => Failure::at(Error::BadArg, 3),
+                _ => failure,
+            })?;
         // Nothing may fail from here on.
         self.store.memory(place.memory).end.set(first);
         if let Some(region) = self.make_small::<crate::region::Region>(place, Rights::ALL) {
@@ -230,7 +256,9 @@ impl<S: Store> Kernel<S> {
     }
 
     fn create_portal(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
-        let server = self.lookup::<Thread>(actor, words[3], Rights::MANAGE).map_err(|error| Failure::at(error, 3))?;
+        let server = self
+            .lookup::<Thread>(actor, words[3], Rights::MANAGE)
+            .map_err(|error| Failure::at(error, 3))?;
         if words[5] > ops::portal::ACTIVE {
             return Err(Failure::at(Error::BadArg, 5));
         }
@@ -305,7 +333,9 @@ impl<S: Store> Kernel<S> {
         let memory = self.store.memory(owner);
         let frame = if memory.returned_head.get() != 0 {
             let frame = Frame(memory.returned_head.get());
-            memory.returned_head.set(self.store.frame(frame).next().map_or(0, |next| next.0));
+            memory
+                .returned_head
+                .set(self.store.frame(frame).next().map_or(0, |next| next.0));
             memory.returned.set(memory.returned.get() - 1);
             frame
         } else if memory.between() > 0 {
@@ -337,7 +367,11 @@ impl<S: Store> Kernel<S> {
     /// That a run of pages can be taken from the lower end.
     pub(crate) fn afford_run(&self, owner: Ref<Memory>, pages: u64) -> Result<(), Failure> {
         let missing = pages.saturating_sub(self.store.memory(owner).between());
-        if missing == 0 { Ok(()) } else { Err(Failure::at(Error::NoMemory, missing)) }
+        if missing == 0 {
+            Ok(())
+        } else {
+            Err(Failure::at(Error::NoMemory, missing))
+        }
     }
 
     /// Gives a page back to a Memory.
@@ -395,7 +429,9 @@ impl<S: Store> Kernel<S> {
             }
             Tag::Thread => Ref::new(frame.address()).map_or(Step::Done, |name| again(self.destroy_thread(name))),
             Tag::Domain => Ref::new(frame.address()).map_or(Step::Done, |name| again(self.destroy_domain(name))),
-            Tag::DomainTable => entry.owner().map_or(Step::Done, |name| again(self.destroy_domain(name))),
+            Tag::DomainTable => entry
+                .owner()
+                .map_or(Step::Done, |name| again(self.destroy_domain(name))),
             Tag::PageTable => entry.owner().map_or(Step::Done, |name| again(self.destroy_space(name))),
         }
     }
@@ -408,7 +444,11 @@ fn again(_: Step) -> Step {
 
 /// Bit map of a page of small objects without room.
 const fn full<S: Store>() -> u32 {
-    if S::SMALL_OBJECTS >= 32 { u32::MAX } else { (1 << S::SMALL_OBJECTS) - 1 }
+    if S::SMALL_OBJECTS >= 32 {
+        u32::MAX
+    } else {
+        (1 << S::SMALL_OBJECTS) - 1
+    }
 }
 
 /// Whether an operation needs room for a small object.

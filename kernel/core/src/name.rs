@@ -72,7 +72,10 @@ impl<T> Ref<T> {
     #[inline(always)]
     pub const fn new(address: u64) -> Option<Self> {
         match NonZeroU64::new(address) {
-            Some(address) => Some(Self { address, kind: PhantomData }),
+            Some(address) => Some(Self {
+                address,
+                kind: PhantomData,
+            }),
             None => None,
         }
     }

@@ -39,7 +39,9 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn signal(&self, name: Ref<Notification>, bits: u64) {
         let notification = self.store.notification(name);
         notification.bits.set(notification.bits.get() | bits);
-        let Some(waiter) = notification.thread.get() else { return };
+        let Some(waiter) = notification.thread.get() else {
+            return;
+        };
         if notification.bits.get() == 0 {
             return;
         }
@@ -60,7 +62,10 @@ impl<S: Store> Kernel<S> {
             return 0;
         }
         thread.clear_flag(flag::SIGNALS);
-        thread.notification.get().map_or(0, |name| self.store.notification(name).bits.take())
+        thread
+            .notification
+            .get()
+            .map_or(0, |name| self.store.notification(name).bits.take())
     }
 
     /// Binds a notification to a thread; both are free.

@@ -72,7 +72,11 @@ impl Mapping {
     fn level<S: Store>(&self) -> u32 {
         let pages = pages_at::<S>(LARGEST_LEVEL);
         let is_aligned = (self.virtual_page | self.frame) & (pages - 1) == 0;
-        if LARGEST_LEVEL + 1 < S::TABLE_LEVELS && is_aligned && self.pages >= pages { LARGEST_LEVEL } else { 0 }
+        if LARGEST_LEVEL + 1 < S::TABLE_LEVELS && is_aligned && self.pages >= pages {
+            LARGEST_LEVEL
+        } else {
+            0
+        }
     }
 }
 
@@ -104,7 +108,10 @@ impl<S: Store> Kernel<S> {
 
     /// Walks down to a level, or to the first entry that has no table below it.
     fn walk(&self, root: Frame, page: u64, level: u32) -> Walk {
-        let mut walk = Walk { table: root, level: S::TABLE_LEVELS - 1 };
+        let mut walk = Walk {
+            table: root,
+            level: S::TABLE_LEVELS - 1,
+        };
         while walk.level > level {
             let entry = self.store.entry(walk.table, index_at::<S>(page, walk.level)).get();
             if entry & bit::PRESENT == 0 || entry & bit::LARGE != 0 {
@@ -125,7 +132,10 @@ impl<S: Store> Kernel<S> {
         let root = Frame(space.root.get());
         let mut level = mapping.level::<S>();
         let mut walk = self.walk(root, mapping.virtual_page, level);
-        let entry = self.store.entry(walk.table, index_at::<S>(mapping.virtual_page, walk.level)).get();
+        let entry = self
+            .store
+            .entry(walk.table, index_at::<S>(mapping.virtual_page, walk.level))
+            .get();
         if walk.level > level && entry & bit::PRESENT != 0 {
             return Err(Failure::at(Error::Occupied, 2));
         }
@@ -142,10 +152,17 @@ impl<S: Store> Kernel<S> {
         let count = self.free_entries(&walk, level, mapping)?;
         // Nothing may fail from here on.
         while walk.level > level {
-            let Some(table) = self.take_table(space_name) else { break };
-            let cell = self.store.entry(walk.table, index_at::<S>(mapping.virtual_page, walk.level));
+            let Some(table) = self.take_table(space_name) else {
+                break;
+            };
+            let cell = self
+                .store
+                .entry(walk.table, index_at::<S>(mapping.virtual_page, walk.level));
             cell.set(table.address() | bit::PRESENT | bit::WRITABLE | bit::USER);
-            walk = Walk { table, level: walk.level - 1 };
+            walk = Walk {
+                table,
+                level: walk.level - 1,
+            };
         }
         self.fill(&walk, mapping, count);
         Ok((count * pages_at::<S>(level)) as u32)
@@ -162,7 +179,11 @@ impl<S: Store> Kernel<S> {
             if self.store.entry(walk.table, index).get() & bit::PRESENT != 0 {
                 // A later entry of large pages may have its own table of small ones: stop before it.
                 let stops = level > 0 && index > first;
-                return if stops { Ok(index - first) } else { Err(Failure::at(Error::Occupied, 2)) };
+                return if stops {
+                    Ok(index - first)
+                } else {
+                    Err(Failure::at(Error::Occupied, 2))
+                };
             }
         }
         Ok(fitting)
@@ -236,7 +257,10 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn is_flushed(&self, low: u32) -> bool {
         let now = self.flush_generation.get();
         let generation = now - u64::from((now as u32).wrapping_sub(low));
-        self.cores.iter().take(self.core_count()).all(|core| core.has_flushed(generation))
+        self.cores
+            .iter()
+            .take(self.core_count())
+            .all(|core| core.has_flushed(generation))
     }
 
     /// Tags a page as one of a space's tables.

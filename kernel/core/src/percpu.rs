@@ -29,8 +29,11 @@ pub const FAIR_SLICE_US: u64 = 3_000;
 
 /// A request to the machine that comes out of an operation, carried out under the lock before the next
 /// kernel entry of this core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Effect {
+    /// None. The first variant, so that it is all zero and the kernel's state starts as zeroes.
+    #[default]
+    Nothing,
     /// Route a line to a vector on a core and unmask it.
     RouteLine {
         /// Global system interrupt.
@@ -99,7 +102,7 @@ pub struct Core {
     /// Cores to send a reschedule IPI to.
     pub ipi_mask: Cell<u64>,
     /// Machine work.
-    pub effect: Cell<Option<Effect>>,
+    pub effect: Cell<Effect>,
     /// Whether this core's operation asked for a TLB shootdown, which the machine waits for.
     pub flush_requested: Cell<bool>,
     /// Threads and contexts that are counted here.
@@ -136,7 +139,7 @@ impl Core {
             slice_began: Cell::new(0),
             loaded_root: Cell::new(0),
             ipi_mask: Cell::new(0),
-            effect: Cell::new(None),
+            effect: Cell::new(Effect::Nothing),
             flush_requested: Cell::new(false),
             threads: Cell::new(0),
             contexts: Cell::new(0),

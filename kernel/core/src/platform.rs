@@ -45,7 +45,10 @@ impl Object for Platform {
 impl<S: Store> Kernel<S> {
     /// Operations of Platform.
     pub(crate) fn platform_operation(
-        &self, actor: Ref<Thread>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         let needed = match words[0] {
             platform::IRQ => Rights::IRQ,
@@ -78,7 +81,9 @@ impl<S: Store> Kernel<S> {
         if line != platform::MSI && self.is_line_owned(line) {
             return Err(Failure::at(Error::Occupied, 1));
         }
-        let core = u8::try_from(words[2]).ok().filter(|&core| usize::from(core) < self.core_count());
+        let core = u8::try_from(words[2])
+            .ok()
+            .filter(|&core| usize::from(core) < self.core_count());
         let core = core.ok_or(Failure::at(Error::BadArg, 2))?;
         if words[3] > (platform::LEVEL | platform::ACTIVE_LOW) {
             return Err(Failure::at(Error::BadArg, 3));
@@ -103,7 +108,9 @@ impl<S: Store> Kernel<S> {
     fn make_ports(&self, thread: &Thread, words: &Words) -> Result<Outcome, Failure> {
         let first = u16::try_from(words[1]).map_err(|_| Failure::at(Error::BadArg, 1))?;
         let last = words[2].checked_sub(1).and_then(|more| words[1].checked_add(more));
-        let last = last.and_then(|last| u16::try_from(last).ok()).ok_or(Failure::at(Error::BadArg, 2))?;
+        let last = last
+            .and_then(|last| u16::try_from(last).ok())
+            .ok_or(Failure::at(Error::BadArg, 2))?;
         let place = self.place(thread, (3, words[3]), (4, words[4]))?;
         // Nothing may fail from here on.
         if let Some(name) = self.make_small::<Ports>(&place, Rights::ALL) {
@@ -137,7 +144,9 @@ impl<S: Store> Kernel<S> {
 
     /// Whether pages hold RAM or a device that the kernel keeps for itself.
     fn is_reserved(&self, first: u64, end: u64) -> bool {
-        self.reserved.iter().any(|range| range.get().0 < end && first < range.get().1)
+        self.reserved
+            .iter()
+            .any(|range| range.get().0 < end && first < range.get().1)
     }
 
     fn check_all(&self) -> Result<Outcome, Failure> {

@@ -67,7 +67,10 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn unlink_portal(&self, name: Ref<Portal>) {
         let portal = self.store.portal(name);
         if let Some(server) = portal.server.take() {
-            self.store.thread(server).portals.remove(&self.store, name, Portal::sibling_links);
+            self.store
+                .thread(server)
+                .portals
+                .remove(&self.store, name, Portal::sibling_links);
         }
     }
 }

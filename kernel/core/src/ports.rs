@@ -58,7 +58,11 @@ impl Ports {
 impl<S: Store> Kernel<S> {
     /// `Ports.attach`.
     pub(crate) fn ports_operation(
-        &self, actor: Ref<Thread>, name: Ref<Ports>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Ports>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         Failure::require(rights, Rights::MANAGE)?;
         if words[0] != ops::ports::ATTACH {
@@ -89,8 +93,16 @@ impl<S: Store> Kernel<S> {
     /// The port ranges of a thread's domain, first and last port.
     pub fn ports_of(&self, name: Ref<Thread>) -> impl Iterator<Item = (u16, u16)> + '_ {
         let domain = self.store.thread(name).domain.get();
-        let ports = domain.map(|domain| self.store.protection_domain(domain).ports.iter(&self.store, Ports::sibling_links));
-        ports.into_iter().flatten().map(|name| (self.store.ports(name).first.get(), self.store.ports(name).last.get()))
+        let ports = domain.map(|domain| {
+            self.store
+                .protection_domain(domain)
+                .ports
+                .iter(&self.store, Ports::sibling_links)
+        });
+        ports
+            .into_iter()
+            .flatten()
+            .map(|name| (self.store.ports(name).first.get(), self.store.ports(name).last.get()))
     }
 
     /// Takes a port range from its domain. Other cores that run the domain reload when they next switch to it.
@@ -99,7 +111,11 @@ impl<S: Store> Kernel<S> {
             let domain = self.store.protection_domain(domain);
             domain.ports.remove(&self.store, name, Ports::sibling_links);
             domain.ports_count.set(domain.ports_count.get() - 1);
-            for thread in domain.threads.iter(&self.store, Thread::sibling_links).take(MAX_FLAGGED_THREADS) {
+            for thread in domain
+                .threads
+                .iter(&self.store, Thread::sibling_links)
+                .take(MAX_FLAGGED_THREADS)
+            {
                 if self.is_current(thread) {
                     self.send_ipi(self.store.thread(thread).core());
                 }

@@ -53,7 +53,11 @@ const MAX_TABLE_PAGES: u64 = 255;
 impl<S: Store> Kernel<S> {
     /// Operations of ProtectionDomain.
     pub(crate) fn domain_operation(
-        &self, actor: Ref<Thread>, name: Ref<ProtectionDomain>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<ProtectionDomain>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         Failure::require(rights, Rights::MANAGE)?;
         match words[0] {
@@ -66,11 +70,17 @@ impl<S: Store> Kernel<S> {
     fn table_slot(&self, name: Ref<ProtectionDomain>, slot: u64) -> Option<&crate::cap::CapabilityCell> {
         let domain = self.store.protection_domain(name);
         let table = Frame(name.frame().0 + 1);
-        if slot < domain.table_pages.get() * S::SLOTS_PER_PAGE { Some(self.store.slot(table, slot)) } else { None }
+        if slot < domain.table_pages.get() * S::SLOTS_PER_PAGE {
+            Some(self.store.slot(table, slot))
+        } else {
+            None
+        }
     }
 
     fn grant(&self, actor: Ref<Thread>, name: Ref<ProtectionDomain>, words: &Words) -> Result<Outcome, Failure> {
-        let source = self.capability(self.store.thread(actor), words[1]).filter(|source| !source.is_none());
+        let source = self
+            .capability(self.store.thread(actor), words[1])
+            .filter(|source| !source.is_none());
         let source = source.ok_or(Failure::at(Error::BadCap, 1))?;
         if !source.rights().has(Rights::GRANT) {
             return Err(Failure::at(Error::NoRight, 1));
@@ -119,7 +129,10 @@ impl<S: Store> Kernel<S> {
 
     /// Makes a protection domain in a Memory that has the pages.
     pub(crate) fn make_domain(
-        &self, memory: Ref<crate::memory::Memory>, table_pages: u64, space: Ref<Space>,
+        &self,
+        memory: Ref<crate::memory::Memory>,
+        table_pages: u64,
+        space: Ref<Space>,
     ) -> Option<Ref<ProtectionDomain>> {
         let first = self.take_lower_run(memory, 1 + table_pages)?;
         let name = Ref::<ProtectionDomain>::new(first.address())?;
@@ -138,7 +151,9 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn create_thread(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
         let domain = self.lookup::<ProtectionDomain>(actor, words[3], Rights::MANAGE);
         let domain = domain.map_err(|error| Failure::at(error, 3))?;
-        let core = u8::try_from(words[4]).ok().filter(|&core| usize::from(core) < self.core_count());
+        let core = u8::try_from(words[4])
+            .ok()
+            .filter(|&core| usize::from(core) < self.core_count());
         let core = core.ok_or(Failure::at(Error::BadArg, 4))?;
         if words[5] > ops::thread::USES_FPU {
             return Err(Failure::at(Error::BadArg, 5));
@@ -156,7 +171,11 @@ impl<S: Store> Kernel<S> {
 
     /// Makes a thread in a Memory that has a page.
     pub(crate) fn make_thread(
-        &self, memory: Ref<crate::memory::Memory>, domain_name: Ref<ProtectionDomain>, core: u8, flags: u64,
+        &self,
+        memory: Ref<crate::memory::Memory>,
+        domain_name: Ref<ProtectionDomain>,
+        core: u8,
+        flags: u64,
     ) -> Option<Ref<Thread>> {
         let frame = self.take_page(memory)?;
         let name = Ref::<Thread>::new(frame.address())?;

@@ -97,7 +97,11 @@ impl Region {
 impl<S: Store> Kernel<S> {
     /// Operations of Region.
     pub(crate) fn region_operation(
-        &self, actor: Ref<Thread>, name: Ref<Region>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Region>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         match words[0] {
             ops::region::ATTACH => self.attach(actor, name, rights, words),
@@ -116,7 +120,11 @@ impl<S: Store> Kernel<S> {
     }
 
     fn manage_region(
-        &self, actor: Ref<Thread>, name: Ref<Region>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Region>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         match words[0] {
             ops::region::SLICE => self.slice(actor, name, rights, words),
@@ -138,7 +146,11 @@ impl<S: Store> Kernel<S> {
         }
         region.scrubbed.set(until);
         let left = region.pages.get() - until;
-        if left == 0 { Outcome::Done(0) } else { Outcome::Progress(left) }
+        if left == 0 {
+            Outcome::Done(0)
+        } else {
+            Outcome::Progress(left)
+        }
     }
 
     fn slice(&self, actor: Ref<Thread>, name: Ref<Region>, held: Rights, words: &Words) -> Result<Outcome, Failure> {
@@ -221,7 +233,10 @@ impl<S: Store> Kernel<S> {
         if space.kind() == SpaceKind::Dma {
             return self.attach_identity(name, space_name, rights);
         }
-        if words[2].checked_add(region.pages.get()).is_none_or(|end| end > Self::space_pages()) {
+        if words[2]
+            .checked_add(region.pages.get())
+            .is_none_or(|end| end > Self::space_pages())
+        {
             return Err(Failure::at(Error::BadArg, 2));
         }
         match region.space.get() {
@@ -287,7 +302,9 @@ impl<S: Store> Kernel<S> {
     /// One step of taking an attachment back: at most one page table's worth of pages, then the flush.
     pub(crate) fn detach_step(&self, name: Ref<Region>) -> Step {
         let region = self.store.region(name);
-        let Some(space_name) = region.space.get() else { return Step::Done };
+        let Some(space_name) = region.space.get() else {
+            return Step::Done;
+        };
         let space = self.store.space(space_name);
         if region.mapped.get() > 0 {
             if space.kind() == SpaceKind::Dma {
@@ -310,4 +327,3 @@ impl<S: Store> Kernel<S> {
         Step::Done
     }
 }
-

@@ -95,7 +95,9 @@ impl<S: Store> Kernel<S> {
         if thread.has(flag::STOPPED) {
             return false;
         }
-        let Some(name) = thread.sched_context.get() else { return false };
+        let Some(name) = thread.sched_context.get() else {
+            return false;
+        };
         let context = self.store.sched_context(name);
         context.roll(self.now.get());
         if context.is_depleted() {
@@ -177,13 +179,24 @@ impl<S: Store> Kernel<S> {
     }
 
     fn enqueue_fair(&self, core: &Core, name: Ref<Thread>) {
-        let context = self.store.thread(name).sched_context.get().map(|name| self.store.sched_context(name));
+        let context = self
+            .store
+            .thread(name)
+            .sched_context
+            .get()
+            .map(|name| self.store.sched_context(name));
         let floor = core.fair_floor.get();
         let key = context.map_or(floor, |context| context.virtual_time.get().max(floor));
         if let Some(context) = context {
             context.virtual_time.set(key);
         }
-        core.fair.insert(Entry { key, name: name.address() }, |name, place| self.place_fair(name, place));
+        core.fair.insert(
+            Entry {
+                key,
+                name: name.address(),
+            },
+            |name, place| self.place_fair(name, place),
+        );
     }
 
     fn place_fair(&self, name: u64, place: u32) {
@@ -199,7 +212,9 @@ impl<S: Store> Kernel<S> {
         let level = thread.priority.get() & 31;
         let list = &core.ready[usize::from(level)];
         let is_empty = if level == FAIR_PRIORITY {
-            core.fair.remove(thread.fair_place.get() as usize, |name, place| self.place_fair(name, place));
+            core.fair.remove(thread.fair_place.get() as usize, |name, place| {
+                self.place_fair(name, place);
+            });
             core.fair.is_empty()
         } else {
             list.remove(&self.store, name, Thread::queue_links);
@@ -322,8 +337,13 @@ impl<S: Store> Kernel<S> {
             return;
         }
         let key = context.window.get().saturating_add(context.period.get());
-        let entry = Entry { key, name: name.address() | REPLENISH };
-        self.core(context.core.get()).timers.insert(entry, |name, place| self.place_timer(name, place));
+        let entry = Entry {
+            key,
+            name: name.address() | REPLENISH,
+        };
+        self.core(context.core.get())
+            .timers
+            .insert(entry, |name, place| self.place_timer(name, place));
         self.timer_changed(context.core.get(), key);
     }
 
@@ -331,7 +351,9 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn cancel_replenishment(&self, name: Ref<SchedContext>) {
         let context = self.store.sched_context(name);
         let place = context.timer_place.get() as usize;
-        self.core(context.core.get()).timers.remove(place, |name, place| self.place_timer(name, place));
+        self.core(context.core.get())
+            .timers
+            .remove(place, |name, place| self.place_timer(name, place));
     }
 
     /// Arms a thread's deadline; none if it never comes.
@@ -341,8 +363,13 @@ impl<S: Store> Kernel<S> {
         }
         let thread = self.store.thread(name);
         thread.set_flag(flag::DEADLINE);
-        let entry = Entry { key: deadline, name: name.address() };
-        self.core(thread.core()).timers.insert(entry, |name, place| self.place_timer(name, place));
+        let entry = Entry {
+            key: deadline,
+            name: name.address(),
+        };
+        self.core(thread.core())
+            .timers
+            .insert(entry, |name, place| self.place_timer(name, place));
         self.timer_changed(thread.core(), deadline);
     }
 
@@ -354,7 +381,9 @@ impl<S: Store> Kernel<S> {
         }
         thread.clear_flag(flag::DEADLINE);
         let place = thread.timer_place.get() as usize;
-        self.core(thread.core()).timers.remove(place, |name, place| self.place_timer(name, place));
+        self.core(thread.core())
+            .timers
+            .remove(place, |name, place| self.place_timer(name, place));
     }
 
     /// A core whose timer must fire earlier than it knows has to enter the kernel.
@@ -399,8 +428,12 @@ impl<S: Store> Kernel<S> {
     pub fn next_timer(&self) -> u64 {
         let core = self.core(self.here.get());
         let timer = core.timers.first().map_or(NO_DEADLINE, |first| first.key);
-        let Some(thread) = core.current.get().map(|name| self.store.thread(name)) else { return timer };
-        let Some(context) = thread.sched_context.get() else { return timer };
+        let Some(thread) = core.current.get().map(|name| self.store.thread(name)) else {
+            return timer;
+        };
+        let Some(context) = thread.sched_context.get() else {
+            return timer;
+        };
         let context = self.store.sched_context(context);
         let mut next = timer;
         if context.is_limited() {

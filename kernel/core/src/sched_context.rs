@@ -112,7 +112,11 @@ const LONGEST_PERIOD: u64 = 10_000_000_000 * 86_400;
 impl<S: Store> Kernel<S> {
     /// `SchedContext.configure`, `bind`, `used`.
     pub(crate) fn sched_context_operation(
-        &self, actor: Ref<Thread>, name: Ref<SchedContext>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<SchedContext>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         match words[0] {
             ops::sched_context::CONFIGURE => self.configure_context(actor, name, rights, words),
@@ -141,19 +145,33 @@ impl<S: Store> Kernel<S> {
             return Err(Failure::at(Error::BadArg, 4));
         }
         let weight = if priority == FAIR_PRIORITY { weight } else { 0 };
-        Ok(Configuration { core, priority, weight, budget, period })
+        Ok(Configuration {
+            core,
+            priority,
+            weight,
+            budget,
+            period,
+        })
     }
 
     fn configure_context(
-        &self, actor: Ref<Thread>, name: Ref<SchedContext>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<SchedContext>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         Failure::require(rights, Rights::MANAGE)?;
         let caller = self.store.thread(actor);
-        self.lookup::<Platform>(caller, words[1], Rights::CPU_TIME).map_err(|error| Failure::at(error, 1))?;
+        self.lookup::<Platform>(caller, words[1], Rights::CPU_TIME)
+            .map_err(|error| Failure::at(error, 1))?;
         let wanted = self.parse_configuration(words)?;
         let context = self.store.sched_context(name);
         let moves = !context.is_configured() || context.core.get() != wanted.core;
-        let target = self.cores.get(usize::from(wanted.core)).ok_or(Failure::at(Error::BadArg, 2))?;
+        let target = self
+            .cores
+            .get(usize::from(wanted.core))
+            .ok_or(Failure::at(Error::BadArg, 2))?;
         if moves {
             if target.contexts.get() >= CORE_CONTEXTS {
                 return Err(Failure::at(Error::NoMemory, 2));
@@ -185,7 +203,11 @@ impl<S: Store> Kernel<S> {
     fn may_move(&self, thread: &Thread) -> Result<(), Failure> {
         let idle = matches!(thread.state(), State::Inactive | State::Held);
         let alone = thread.caller.get().is_none() && thread.callers_bitmap.get() == 0;
-        if idle && alone { Ok(()) } else { Err(Failure::at(Error::BadState, 0)) }
+        if idle && alone {
+            Ok(())
+        } else {
+            Err(Failure::at(Error::BadState, 0))
+        }
     }
 
     /// Counts a context, and its thread, on another core.
@@ -207,11 +229,17 @@ impl<S: Store> Kernel<S> {
     }
 
     fn bind_context(
-        &self, actor: Ref<Thread>, name: Ref<SchedContext>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<SchedContext>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         Failure::require(rights, Rights::MANAGE)?;
         let caller = self.store.thread(actor);
-        let target = self.lookup::<Thread>(caller, words[1], Rights::MANAGE).map_err(|error| Failure::at(error, 1))?;
+        let target = self
+            .lookup::<Thread>(caller, words[1], Rights::MANAGE)
+            .map_err(|error| Failure::at(error, 1))?;
         let (context, thread) = (self.store.sched_context(name), self.store.thread(target));
         if !context.is_configured() {
             return Err(Failure::at(Error::BadState, 0));

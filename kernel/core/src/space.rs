@@ -79,7 +79,11 @@ impl Space {
 impl<S: Store> Kernel<S> {
     /// Operations of Space.
     pub(crate) fn space_operation(
-        &self, actor: Ref<Thread>, name: Ref<Space>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Space>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         match words[0] {
             ops::space::FUND => {

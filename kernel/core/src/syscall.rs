@@ -18,13 +18,18 @@ impl<S: Store> Kernel<S> {
     /// The system call whose registers are in the current thread's context. Afterwards the core's current
     /// thread is whoever runs next.
     pub fn syscall(&self) {
-        let Some(actor) = self.core(self.here.get()).current.get() else { return };
+        let Some(actor) = self.core(self.here.get()).current.get() else {
+            return;
+        };
         let thread = self.store.thread(actor);
         if thread.state() == State::Running {
             self.dispatch(actor, thread);
         } else {
             // Stopped from another core meanwhile: the call is made again when the thread goes on.
-            thread.context.rip.set(thread.context.rip.get().wrapping_sub(SYSCALL_BYTES));
+            thread
+                .context
+                .rip
+                .set(thread.context.rip.get().wrapping_sub(SYSCALL_BYTES));
             thread.context.rflags.set(USER_FLAGS);
             thread.set_flag(flag::FULL_CONTEXT);
         }
@@ -71,7 +76,9 @@ impl<S: Store> Kernel<S> {
     }
 
     fn signal_slot(&self, thread: &Thread, slot: u64, bits: u64) -> Result<Outcome, Failure> {
-        let name = self.lookup(thread, slot, Rights::SIGNAL).map_err(|error| Failure::at(error, 0))?;
+        let name = self
+            .lookup(thread, slot, Rights::SIGNAL)
+            .map_err(|error| Failure::at(error, 0))?;
         self.signal(name, bits);
         Ok(Outcome::Done(0))
     }
@@ -85,7 +92,11 @@ impl<S: Store> Kernel<S> {
     /// Notes work for the machine layer. An entry asks for one thing at most that must not be lost; a message about
     /// an unhandled fault gives way.
     pub(crate) fn effect(&self, effect: Effect) {
-        self.core(self.here.get()).effect.set(Some(effect));
+        let noted = &self.core(self.here.get()).effect;
+        let is_message = matches!(effect, Effect::Unhandled(_) | Effect::Log(..));
+        if !is_message || noted.get() == Effect::Nothing {
+            noted.set(effect);
+        }
     }
 
     /// System call `Invoke`: from the capability's kind to the kind's operations.
@@ -101,13 +112,17 @@ impl<S: Store> Kernel<S> {
             return Err(Failure::at(Error::Dead, 0));
         }
         if words[0] == ops::IDENTIFY {
-            return Ok(Outcome::Done(capability.word & 0xFFFF));
+            return Ok(Outcome::Done(capability.identity()));
         }
         self.operate(actor, capability, rights, words)
     }
 
     fn operate(
-        &self, actor: Ref<Thread>, capability: Capability, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        capability: Capability,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         match capability.kind() {
             Some(Kind::Memory) => self.memory_operation(actor, named(capability)?, rights, words),

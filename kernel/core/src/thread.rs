@@ -11,8 +11,8 @@ use crate::cap::CapabilityCell;
 use crate::list::{Links, List};
 use crate::name::{Frame, Header, Object, Ref};
 use crate::notification::Notification;
-use crate::protection_domain::ProtectionDomain;
 use crate::portal::Portal;
+use crate::protection_domain::ProtectionDomain;
 use crate::sched_context::SchedContext;
 use crate::store::{Store, Tag};
 
@@ -110,15 +110,38 @@ impl Context {
     #[must_use]
     pub fn registers(&self) -> [&Cell<u64>; 18] {
         [
-            &self.r12, &self.r13, &self.r14, &self.r15, &self.rbx, &self.rbp, &self.rax, &self.rdx, &self.rdi,
-            &self.rsi, &self.r8, &self.r9, &self.r10, &self.r11, &self.rcx, &self.rflags, &self.rip, &self.rsp,
+            &self.r12,
+            &self.r13,
+            &self.r14,
+            &self.r15,
+            &self.rbx,
+            &self.rbp,
+            &self.rax,
+            &self.rdx,
+            &self.rdi,
+            &self.rsi,
+            &self.r8,
+            &self.r9,
+            &self.r10,
+            &self.r11,
+            &self.rcx,
+            &self.rflags,
+            &self.rip,
+            &self.rsp,
         ]
     }
 
     /// The message words.
     #[must_use]
     pub fn words(&self) -> Words {
-        [self.r12.get(), self.r13.get(), self.r14.get(), self.r15.get(), self.rbx.get(), self.rbp.get()]
+        [
+            self.r12.get(),
+            self.r13.get(),
+            self.r14.get(),
+            self.r15.get(),
+            self.rbx.get(),
+            self.rbp.get(),
+        ]
     }
 
     /// Sets the message words.
@@ -324,14 +347,25 @@ impl Thread {
         }
         let fault = self.fault.get();
         let (rip, rsp) = (self.context.rip.get(), self.context.rsp.get());
-        [ecusson_abi::fault::FAULT + fault.vector, fault.code, fault.address, rip, rsp, 0]
+        [
+            ecusson_abi::fault::FAULT + fault.vector,
+            fault.code,
+            fault.address,
+            rip,
+            rsp,
+            0,
+        ]
     }
 
     /// Opens a slot, given plus one, for a capability in the message it waits for; 0 closes it. A thread with an
     /// open slot is no case for the fast paths, which never look at it.
     pub fn open_slot(&self, slot_plus_one: u16) {
         self.receive_slot.set(slot_plus_one);
-        if slot_plus_one == 0 { self.clear_flag(flag::RECEIVING) } else { self.set_flag(flag::RECEIVING) }
+        if slot_plus_one == 0 {
+            self.clear_flag(flag::RECEIVING);
+        } else {
+            self.set_flag(flag::RECEIVING);
+        }
     }
 
     /// Writes the result of the system call it is in, and closes the slot it may have opened.

@@ -19,7 +19,11 @@ const RIP_INDEX: usize = 16;
 impl<S: Store> Kernel<S> {
     /// Operations of Thread.
     pub(crate) fn thread_operation(
-        &self, actor: Ref<Thread>, name: Ref<Thread>, rights: Rights, words: &Words,
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Thread>,
+        rights: Rights,
+        words: &Words,
     ) -> Result<Outcome, Failure> {
         let needed = match words[0] {
             ops::thread::PEEK | ops::thread::INFO => Rights::READ,
@@ -91,7 +95,8 @@ impl<S: Store> Kernel<S> {
 
     fn set_fault_handler(&self, actor: Ref<Thread>, name: Ref<Thread>, words: &Words) -> Result<Outcome, Failure> {
         let caller = self.store.thread(actor);
-        self.lookup::<Portal>(caller, words[1], Rights::CALL).map_err(|error| Failure::at(error, 1))?;
+        self.lookup::<Portal>(caller, words[1], Rights::CALL)
+            .map_err(|error| Failure::at(error, 1))?;
         if let Some(capability) = self.capability(caller, words[1]) {
             self.store.thread(name).fault_handler.set(capability);
         }
@@ -105,13 +110,19 @@ impl<S: Store> Kernel<S> {
         if !is_still {
             return Err(Failure::at(Error::BadState, 0));
         }
-        if self.is_current(name) { Err(Failure::at(Error::Busy, 0)) } else { Ok(thread) }
+        if self.is_current(name) {
+            Err(Failure::at(Error::Busy, 0))
+        } else {
+            Ok(thread)
+        }
     }
 
     fn peek(&self, name: Ref<Thread>, words: &Words) -> Result<Outcome, Failure> {
         let thread = self.inspectable(name)?;
         let registers = thread.context.registers();
-        let group = usize::try_from(words[1]).ok().and_then(|group| registers.chunks(words.len()).nth(group));
+        let group = usize::try_from(words[1])
+            .ok()
+            .and_then(|group| registers.chunks(words.len()).nth(group));
         let group = group.ok_or(Failure::at(Error::BadArg, 1))?;
         let mut values = Words::default();
         for (value, register) in values.iter_mut().zip(group) {
@@ -161,7 +172,11 @@ impl<S: Store> Kernel<S> {
             State::Waiting | State::WaitingSignal => thread_state::WAITING,
             State::Called | State::Queued => thread_state::CALLING,
         };
-        let stopped = if thread.has(flag::STOPPED) { thread_state::STOPPED } else { 0 };
+        let stopped = if thread.has(flag::STOPPED) {
+            thread_state::STOPPED
+        } else {
+            0
+        };
         Outcome::Words(state | stopped, [0, u64::from(thread.core()), 0, 0, 0, 0])
     }
 

@@ -96,8 +96,9 @@ fn enter(handle: impl FnOnce(&Guard<'_>)) {
     kernel.enter(here().index(), clock::now());
     handle(&kernel);
     let core = kernel.this_core();
-    if let Some(effect) = core.effect.take() {
-        carry_out(&kernel, effect);
+    match core.effect.take() {
+        Effect::Nothing => {}
+        effect => carry_out(&kernel, effect),
     }
     switch::to_current(&kernel);
     apic::arm(kernel.next_timer());
@@ -126,6 +127,7 @@ fn reach_others(kernel: Guard<'_>, interrupts: u64, flushes: u64) {
 #[cold]
 fn carry_out(kernel: &Guard<'_>, effect: Effect) {
     match effect {
+        Effect::Nothing => {}
         Effect::RouteLine {
             line,
             vector,

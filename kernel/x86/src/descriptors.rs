@@ -159,14 +159,18 @@ unsafe impl Sync for InterruptTable {}
 
 static INTERRUPT_TABLE: InterruptTable = InterruptTable(UnsafeCell::new([[0; 2]; 256]));
 
-/// Writes the interrupt table: 256 interrupt gates, present, ring 0 (so that no `int n` of user mode gets through).
+/// Vector of `int3`, the one instruction of user mode that may name its vector: debuggers live by it.
+const BREAKPOINT: usize = 3;
+
+/// Writes the interrupt table: 256 interrupt gates, present, ring 0 (so that no other `int n` of user mode gets through).
 pub(crate) fn prepare_interrupt_table() {
     for vector in 0..256 {
         let entry = crate::entry::vector_address(vector);
+        let gate = if vector == BREAKPOINT { 0xEE } else { 0x8E };
         let low = entry & 0xFFFF
             | u64::from(KERNEL_CODE) << 16
             | interrupt_stack(vector) << 32
-            | 0x8E << 40
+            | gate << 40
             | (entry >> 16 & 0xFFFF) << 48;
         // SAFETY: only the booting core runs.
         unsafe { (*INTERRUPT_TABLE.0.get())[vector] = [low, entry >> 32] }

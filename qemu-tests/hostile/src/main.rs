@@ -45,8 +45,16 @@ impl Random {
 
     /// A plausible or an extreme argument.
     fn argument(&mut self) -> u64 {
-        const EXTREMES: [u64; 8] =
-            [0, u64::MAX, 1 << 63, 0xFFFF_8000_0000_0000, 0x7FFF_FFFF_FFFF, 4096, 1 << 32, 0x1_0000_0900];
+        const EXTREMES: [u64; 8] = [
+            0,
+            u64::MAX,
+            1 << 63,
+            0xFFFF_8000_0000_0000,
+            0x7FFF_FFFF_FFFF,
+            4096,
+            1 << 32,
+            0x1_0000_0900,
+        ];
         match self.below(16) {
             0 => self.next(),
             1 => EXTREMES[self.below(8) as usize],
@@ -57,17 +65,32 @@ impl Random {
     }
 
     fn transfer(&mut self) -> Transfer {
-        Transfer(if self.below(4) == 0 { self.next() & 0x0000_007F_00FF_007F } else { 0 })
+        Transfer(if self.below(4) == 0 {
+            self.next() & 0x0000_007F_00FF_007F
+        } else {
+            0
+        })
     }
 
     fn deadline(&mut self) -> u64 {
-        if self.below(64) == 0 { NO_DEADLINE } else { sys::now().wrapping_add(self.below(40_000)) }
+        if self.below(64) == 0 {
+            NO_DEADLINE
+        } else {
+            sys::now().wrapping_add(self.below(40_000))
+        }
     }
 }
 
 /// One random system call.
 fn attack(random: &mut Random) {
-    let words = [random.below(9), random.argument(), random.argument(), random.argument(), random.argument(), 0];
+    let words = [
+        random.below(9),
+        random.argument(),
+        random.argument(),
+        random.argument(),
+        random.argument(),
+        0,
+    ];
     let mut words = words;
     words[5] = random.argument();
     match random.below(32) {
@@ -116,7 +139,13 @@ fn authority(kit: &Kit, process: Process, workers: &[Worker]) {
     give(process.space, Rights::ALL);
     give(own, Rights::ALL);
     give(region, Rights::ALL);
-    give(root_slots::PLATFORM, Rights::CPU_TIME.with(Rights::IRQ).with(Rights::MMIO).with(Rights::PORTS));
+    give(
+        root_slots::PLATFORM,
+        Rights::CPU_TIME
+            .with(Rights::IRQ)
+            .with(Rights::MMIO)
+            .with(Rights::PORTS),
+    );
     for worker in workers {
         give(worker.notification, Rights::ALL);
         give(worker.context, Rights::ALL);
@@ -138,7 +167,12 @@ fn round(kit: &Kit, number: u64) {
         let share = Share::unlimited(index % kit.cores, 5 + index / kit.cores);
         *place = Some(kit.worker(process.domain, share, 0));
     }
-    let mut list = [Worker { thread: 0, context: 0, notification: 0, stack: 0 }; 16];
+    let mut list = [Worker {
+        thread: 0,
+        context: 0,
+        notification: 0,
+        stack: 0,
+    }; 16];
     let mut count = 0;
     for (to, worker) in list.iter_mut().zip(workers.iter().flatten()) {
         *to = *worker;
@@ -147,7 +181,11 @@ fn round(kit: &Kit, number: u64) {
     let workers = list.get(..count).unwrap_or_default();
     authority(kit, process, workers);
     for (index, worker) in (1..).zip(workers) {
-        kit.start(*worker, hostile, number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index << 40);
+        kit.start(
+            *worker,
+            hostile,
+            number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index << 40,
+        );
     }
     let begin = COUNT.load(Ordering::Relaxed);
     let mut last = begin;
@@ -172,13 +210,19 @@ fn main() -> ! {
         if COUNT.load(Ordering::Relaxed) >= next_report {
             next_report += CALLS / 10;
             kit.expect(kit.check_kernel(), "the kernel's state is well-formed after a round");
-            print(format_args!("hostile: {} calls in {rounds} rounds", COUNT.load(Ordering::Relaxed)));
+            print(format_args!(
+                "hostile: {} calls in {rounds} rounds",
+                COUNT.load(Ordering::Relaxed)
+            ));
         }
     }
     let is_well = kit.check_kernel();
     kit.expect(is_well, "the kernel's state is well-formed at the end");
     if is_well {
-        print(format_args!("hostile: the kernel is well-formed after {} calls", COUNT.load(Ordering::Relaxed)));
+        print(format_args!(
+            "hostile: the kernel is well-formed after {} calls",
+            COUNT.load(Ordering::Relaxed)
+        ));
     }
     kit.end()
 }

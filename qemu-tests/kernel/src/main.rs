@@ -59,9 +59,15 @@ fn ipc(kit: &Kit) {
     report("ipc_same_pd_round_trip", average(|| drop(sys::call_one(same, 0))));
     let six = serve(kit, process.domain, six_word_server, ops::portal::PASSIVE);
     let mut words = [1, 2, 3, 4, 5, 6];
-    report("ipc_cross_pd_round_trip_6_words", average(|| words = sys::call(six, words).words));
+    report(
+        "ipc_cross_pd_round_trip_6_words",
+        average(|| words = sys::call(six, words).words),
+    );
     let active = serve(kit, process.domain, one_word_server, ops::portal::ACTIVE);
-    report("ipc_cross_pd_round_trip_active", average(|| drop(sys::call_one(active, 0))));
+    report(
+        "ipc_cross_pd_round_trip_active",
+        average(|| drop(sys::call_one(active, 0))),
+    );
     kit.reset();
 }
 
@@ -69,8 +75,14 @@ fn drop<T>(_: T) {}
 
 fn simple_calls(kit: &Kit) {
     let notification = kit.create(Kind::Notification, [0; 3]);
-    report("syscall_null", average(|| drop(sys::invoke_one(notification, ops::IDENTIFY))));
-    report("notification_signal_idle", average(|| drop(sys::signal(notification, 1))));
+    report(
+        "syscall_null",
+        average(|| drop(sys::invoke_one(notification, ops::IDENTIFY))),
+    );
+    report(
+        "notification_signal_idle",
+        average(|| drop(sys::signal(notification, 1))),
+    );
     kit.reset();
 }
 

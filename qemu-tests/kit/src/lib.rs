@@ -26,7 +26,8 @@ const SLOTS: u64 = root_slots::TABLE_PAGES * ecusson_abi::SLOTS_PER_PAGE;
 const DEBUG_EXIT: u64 = 0xF4;
 
 /// Stacks. Words are atomic because threads of several processes write them; nobody reads them by name.
-static STACK_MEMORY: [[AtomicU64; STACK_WORDS]; STACKS] = [const { [const { AtomicU64::new(0) }; STACK_WORDS] }; STACKS];
+static STACK_MEMORY: [[AtomicU64; STACK_WORDS]; STACKS] =
+    [const { [const { AtomicU64::new(0) }; STACK_WORDS] }; STACKS];
 
 /// Where a thread begins.
 pub type Entry = extern "C" fn(u64) -> !;
@@ -87,7 +88,13 @@ impl Share {
     /// Unlimited time at a priority on a core.
     #[must_use]
     pub const fn unlimited(core: u64, priority: u64) -> Self {
-        Self { core, priority, weight: 0, budget: 1 << 32, period: 1 << 32 }
+        Self {
+            core,
+            priority,
+            weight: 0,
+            budget: 1 << 32,
+            period: 1 << 32,
+        }
     }
 }
 
@@ -111,7 +118,10 @@ impl Write for Line {
 
 /// Writes a line to the console.
 pub fn print(text: core::fmt::Arguments<'_>) {
-    let mut line = Line { bytes: [0; 160], length: 0 };
+    let mut line = Line {
+        bytes: [0; 160],
+        length: 0,
+    };
     // Infallible: a line that is too long is cut.
     let _ = line.write_fmt(text);
     let _ = line.write_str("\n");
@@ -138,7 +148,10 @@ impl Kit {
         };
         let pages = sys::invoke(root_slots::MEMORY, [ops::memory::INFO, 0, 0, 0, 0, 0]).second;
         let child = kit.slot();
-        kit.must(root_slots::MEMORY, [ops::memory::SPLIT, (pages / 2).min(16_384), child, 0, 0, 0]);
+        kit.must(
+            root_slots::MEMORY,
+            [ops::memory::SPLIT, (pages / 2).min(16_384), child, 0, 0, 0],
+        );
         kit.memory.set(child);
         kit
     }
@@ -186,7 +199,11 @@ impl Kit {
     pub fn expect_error(&self, answer: &Answer, error: Error, argument: u64, what: &str) {
         let is_right = answer.status.failure() == Some(error) && answer.second == argument;
         if !is_right {
-            print(format_args!("{what}: {:?} {:#x}", answer.status.failure(), answer.second));
+            print(format_args!(
+                "{what}: {:?} {:#x}",
+                answer.status.failure(),
+                answer.second
+            ));
         }
         self.expect(is_right, what);
     }
@@ -196,7 +213,10 @@ impl Kit {
         loop {
             let answer = sys::invoke(slot, words);
             if let Some(error) = answer.status.failure() {
-                panic!("operation {} of slot {slot}: {error:?}, argument {:#x}", words[0], answer.second);
+                panic!(
+                    "operation {} of slot {slot}: {error:?}, argument {:#x}",
+                    words[0], answer.second
+                );
             }
             if answer.status.event_code() != Event::Progress as u8 {
                 return answer;
@@ -219,7 +239,10 @@ impl Kit {
     pub fn create(&self, kind: Kind, arguments: [u64; 3]) -> u64 {
         let slot = self.slot();
         let [first, second, third] = arguments;
-        self.must(self.memory(), [ops::memory::CREATE, kind as u64, slot, first, second, third]);
+        self.must(
+            self.memory(),
+            [ops::memory::CREATE, kind as u64, slot, first, second, third],
+        );
         slot
     }
 
@@ -237,7 +260,14 @@ impl Kit {
     /// Gives a scheduling context its parameters.
     pub fn configure(&self, context: u64, share: Share) -> Answer {
         let place = share.core | share.priority << 8 | share.weight << 32;
-        let words = [ops::sched_context::CONFIGURE, root_slots::PLATFORM, place, share.budget, share.period, 0];
+        let words = [
+            ops::sched_context::CONFIGURE,
+            root_slots::PLATFORM,
+            place,
+            share.budget,
+            share.period,
+            0,
+        ];
         sys::invoke(context, words)
     }
 
@@ -246,11 +276,20 @@ impl Kit {
         let thread = self.create(Kind::Thread, [domain, share.core, flags]);
         let context = self.create(Kind::SchedContext, [0; 3]);
         let configured = self.configure(context, share);
-        assert!(configured.status.failure().is_none(), "configure: {:?}", configured.status.failure());
+        assert!(
+            configured.status.failure().is_none(),
+            "configure: {:?}",
+            configured.status.failure()
+        );
         self.must(context, [ops::sched_context::BIND, thread, 0, 0, 0, 0]);
         let notification = self.create(Kind::Notification, [0; 3]);
         self.must(thread, [ops::thread::BIND, notification, 0, 0, 0, 0]);
-        Worker { thread, context, notification, stack: self.stack() }
+        Worker {
+            thread,
+            context,
+            notification,
+            stack: self.stack(),
+        }
     }
 
     /// The next stack; they are handed out in turn, so that a test must not have more than [`STACKS`] threads.
@@ -259,7 +298,7 @@ impl Kit {
         self.next_stack.set(index + 1);
         let bottom = STACK_MEMORY.get(index).map_or(0, |stack| stack.as_ptr() as u64);
         // As after a call: the stack pointer is 8 below a multiple of 16 (System V ABI, 3.2.2).
-        bottom + (STACK_WORDS as u64) * 8 - 72 & !15 | 8
+        ((bottom + (STACK_WORDS as u64) * 8 - 72) & !15) | 8
     }
 
     /// Starts a worker.
@@ -298,7 +337,17 @@ impl Kit {
         }
         let slice = self.slot();
         let rights = Rights::READ.with(Rights::WRITE).with(Rights::EXECUTE).0;
-        self.must(segment, [ops::region::SLICE, 0, info.second, u64::from(rights), self.memory(), slice]);
+        self.must(
+            segment,
+            [
+                ops::region::SLICE,
+                0,
+                info.second,
+                u64::from(rights),
+                self.memory(),
+                slice,
+            ],
+        );
         let kind_and_rights = sys::invoke(slice, [ops::IDENTIFY, 0, 0, 0, 0, 0]).second;
         let access = kind_and_rights >> 8 & u64::from(rights);
         self.must(slice, [ops::region::ATTACH, space, info.words[2], access, 0, 0]);
@@ -306,7 +355,10 @@ impl Kit {
 
     /// Copies a capability into the same slot of another process.
     pub fn grant(&self, process: Process, slot: u64, rights: Rights) {
-        self.must(process.domain, [ops::protection_domain::GRANT, slot, slot, u64::from(rights.0), 0, 0]);
+        self.must(
+            process.domain,
+            [ops::protection_domain::GRANT, slot, slot, u64::from(rights.0), 0, 0],
+        );
     }
 
     /// Takes everything back that was made, and all slots.
@@ -344,7 +396,11 @@ impl Kit {
     /// Prints the result and ends QEMU: status 33 if all held, else 35.
     pub fn end(&self) -> ! {
         print(format_args!("{} held, {} failed", self.held.get(), self.failed.get()));
-        let value = if self.failed.get() == 0 && self.held.get() > 0 { 0x10 } else { 0x11 };
+        let value = if self.failed.get() == 0 && self.held.get() > 0 {
+            0x10
+        } else {
+            0x11
+        };
         exit_machine(value)
     }
 }
@@ -358,7 +414,10 @@ impl Default for Kit {
 /// Ends QEMU with a value; switches the machine off where there is no debug exit.
 pub fn exit_machine(value: u8) -> ! {
     let slot = SLOTS - 1;
-    let made = sys::invoke(root_slots::PLATFORM, [platform::PORTS, DEBUG_EXIT, 4, root_slots::MEMORY, slot, 0]);
+    let made = sys::invoke(
+        root_slots::PLATFORM,
+        [platform::PORTS, DEBUG_EXIT, 4, root_slots::MEMORY, slot, 0],
+    );
     let attached = sys::invoke(slot, [ops::ports::ATTACH, root_slots::SELF, 0, 0, 0, 0]);
     if made.status.failure().is_none() && attached.status.failure().is_none() {
         sys::out_byte(DEBUG_EXIT as u16, value);

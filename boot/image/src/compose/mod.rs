@@ -30,7 +30,7 @@ pub struct Image {
     pub elf: Vec<u8>,
     /// What root will read.
     pub composition: Composition,
-    /// Bytes of the kernel's segments in memory.
+    /// Bytes of the kernel in the image: code, constants and initial data.
     pub kernel_bytes: u64,
     /// Bytes of the payload.
     pub payload_bytes: u64,
@@ -71,7 +71,7 @@ pub fn compose(manifest: &Manifest, artifacts: &Artifacts) -> Result<Image, Vec<
     warnings.sort_by_key(|warning| warning.place.start);
     Ok(Image {
         elf,
-        kernel_bytes: programs.kernel.pieces.iter().map(|piece| piece.memory_bytes).sum(),
+        kernel_bytes: programs.kernel.pieces.iter().map(|piece| piece.data.len() as u64).sum(),
         payload_bytes: payload.len() as u64,
         composition,
         warnings,

@@ -104,7 +104,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "qemu-tests",
-        members: &["kernel/abi", "services/lib/"],
+        members: &["kernel/abi", "services/lib/", "qemu-tests/kit"],
         others: NOT_IN_A_PROCESS,
     },
     Rule {

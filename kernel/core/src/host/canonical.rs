@@ -54,9 +54,19 @@ impl Visitor for Renumber {
         if value.is_none() {
             return value;
         }
-        match self.objects.iter().position(|object| *object == (value.word >> 16 << 7, value.epoch)) {
-            Some(place) => Capability { word: value.word, epoch: Self::of_place(place, value.epoch) },
-            None => Capability { word: value.word & 0xFF | 0xFF00, epoch: value.word & 0xF },
+        match self
+            .objects
+            .iter()
+            .position(|object| *object == (value.address(), value.epoch))
+        {
+            Some(place) => Capability {
+                word: value.word,
+                epoch: Self::of_place(place, value.epoch),
+            },
+            None => Capability {
+                word: value.word & 0xFFF | 0xFF0,
+                epoch: value.word & 0xF,
+            },
         }
     }
 }
@@ -83,7 +93,10 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
         let mut collect = Collect::default();
         self.visit(&mut collect);
         self.epoch.set(collect.0.len() as u64);
-        self.visit(&mut Renumber { objects: collect.0, count: 0 });
+        self.visit(&mut Renumber {
+            objects: collect.0,
+            count: 0,
+        });
         self.now.set(CANONICAL_NOW);
         self.here.set(0);
         self.cores.iter().take(self.core_count()).for_each(Core::stand_still);
@@ -104,7 +117,11 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
         match page.entry.tag() {
             Tag::Thread => page.thread.stand_still(),
             Tag::Small => {
-                for small in page.small.iter().filter(|small| small.sched_context.header.kind().is_some()) {
+                for small in page
+                    .small
+                    .iter()
+                    .filter(|small| small.sched_context.header.kind().is_some())
+                {
                     let context = &small.sched_context;
                     let cells = [&context.used, &context.total, &context.virtual_time];
                     cells.into_iter().for_each(|cell| cell.set(0));
@@ -125,24 +142,46 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
     fn order_flushes(&self) {
         let cores = || self.cores.iter().take(self.core_count());
         let regions = || {
-            let small = self.store.pages.iter().filter(|page| page.entry.is(Tag::Small)).flat_map(|page| &page.small);
-            small.map(|small| &small.region).filter(|region| region.header.kind() == Some(Kind::Region))
+            let small = self
+                .store
+                .pages
+                .iter()
+                .filter(|page| page.entry.is(Tag::Small))
+                .flat_map(|page| &page.small);
+            small
+                .map(|small| &small.region)
+                .filter(|region| region.header.kind() == Some(Kind::Region))
         };
         let mut waited: Vec<u64> = Vec::new();
         for core in cores() {
             if core.needs_flush() {
-                waited.extend([core.flush_done.load(Ordering::Relaxed), core.flush_wanted.load(Ordering::Relaxed)]);
+                waited.extend([
+                    core.flush_done.load(Ordering::Relaxed),
+                    core.flush_wanted.load(Ordering::Relaxed),
+                ]);
             }
         }
         let open = regions().filter(|region| region.flush.get() != 0 && !self.is_flushed(region.flush.get()));
         waited.extend(open.map(|region| self.generation_of(region.flush.get())));
         waited.sort_unstable();
         waited.dedup();
-        let rank = |generation: u64| waited.iter().position(|&one| one == generation).map_or(1, |place| place as u64 + 2);
+        let rank = |generation: u64| {
+            waited
+                .iter()
+                .position(|&one| one == generation)
+                .map_or(1, |place| place as u64 + 2)
+        };
         let waiting = regions().filter(|region| region.flush.get() != 0);
         let renumbered = waiting.map(|region| {
             let is_open = !self.is_flushed(region.flush.get());
-            (region, if is_open { rank(self.generation_of(region.flush.get())) } else { 1 })
+            (
+                region,
+                if is_open {
+                    rank(self.generation_of(region.flush.get()))
+                } else {
+                    1
+                },
+            )
         });
         // All of them are known before the first is changed: the order of two is what matters.
         for (region, new) in renumbered.collect::<Vec<_>>() {
@@ -161,7 +200,7 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
 
 impl Core {
     fn stand_still(&self) {
-        self.effect.set(None);
+        self.effect.set(crate::percpu::Effect::Nothing);
         self.charged_since.set(CANONICAL_NOW);
         self.slice_began.set(CANONICAL_NOW);
         self.flush_requested.set(false);
@@ -171,7 +210,10 @@ impl Core {
 impl Thread {
     /// Fixes what nobody reads before it is written again.
     fn stand_still(&self) {
-        self.context.registers().into_iter().for_each(|register| register.set(0));
+        self.context
+            .registers()
+            .into_iter()
+            .for_each(|register| register.set(0));
         self.fault.set(Fault::default());
         match self.state() {
             State::Inactive | State::Waiting => self.priority.set(self.own_priority.get()),
@@ -196,7 +238,8 @@ pub fn fingerprint(words: &[u64]) -> u128 {
         }
     }
     let length = words.len() as u64;
-    u128::from(fold(left ^ length, 0x8EBC_6AF0_9C88_C6E3)) << 64 | u128::from(fold(right ^ length, 0x5899_65CC_7537_4CC3))
+    u128::from(fold(left ^ length, 0x8EBC_6AF0_9C88_C6E3)) << 64
+        | u128::from(fold(right ^ length, 0x5899_65CC_7537_4CC3))
 }
 
 fn fold(left: u64, right: u64) -> u64 {

@@ -33,7 +33,10 @@ pub trait Visitor {
 
     /// A capability, in a slot or in an object, and what it becomes.
     fn capability(&mut self, value: Capability) -> Capability {
-        Capability { word: self.word(value.word), epoch: self.word(value.epoch) }
+        Capability {
+            word: self.word(value.word),
+            epoch: self.word(value.epoch),
+        }
     }
 
     /// The epochs of an object: alive and dying.
@@ -50,6 +53,9 @@ trait Word: Copy {
 macro_rules! integers {
     ($($type:ty),*) => {$(
         impl Word for $type {
+            // `usize` has no lossless conversion; on the hosts that run this it has 64 bits.
+            #[allow(clippy::cast_lossless)]
+            #[allow(clippy::cast_lossless)] // One of the types is as wide as the word, one may be.
             fn visit<V: Visitor>(cell: &Cell<Self>, visitor: &mut V) {
                 cell.set(visitor.word(cell.get() as u64) as $type);
             }
@@ -150,7 +156,9 @@ fields!(Thread; words: [run, priority, own_priority, depth, sched_context, calle
 
 impl Context {
     fn visit<V: Visitor>(&self, visitor: &mut V) {
-        self.registers().into_iter().for_each(|register| word(register, visitor));
+        self.registers()
+            .into_iter()
+            .for_each(|register| word(register, visitor));
     }
 }
 
@@ -166,9 +174,15 @@ impl<T, const N: usize> Part for [crate::list::List<T>; N] {
 
 impl Small {
     pub(super) fn reset(&self) {
-        if self.headers().iter().any(|header| header.is_alive() || header.is_dying()) {
+        if self
+            .headers()
+            .iter()
+            .any(|header| header.is_alive() || header.is_dying())
+        {
             self.visit_kind(self.kind(), 0, &mut Zero);
-            self.headers().iter().for_each(|header| (header.epoch.set(0), header.dying.set(0)).0);
+            self.headers()
+                .iter()
+                .for_each(|header| (header.epoch.set(0), header.dying.set(0)).0);
         }
         self.visit_all(&mut Zero);
     }
@@ -179,7 +193,10 @@ impl Small {
 
     /// Number of the kind of the object that is here, 0 for none.
     fn kind(&self) -> u64 {
-        let used = self.headers().into_iter().find(|header| header.is_alive() || header.is_dying());
+        let used = self
+            .headers()
+            .into_iter()
+            .find(|header| header.is_alive() || header.is_dying());
         used.and_then(Header::kind).map_or(0, |kind| kind as u64)
     }
 
@@ -229,7 +246,10 @@ impl Page {
             Tag::Small => {
                 let bytes = crate::name::SMALL_OBJECT_BYTES as usize;
                 let places = (address..).step_by(bytes);
-                self.small.iter().zip(places).for_each(|(small, address)| small.visit(address, visitor));
+                self.small
+                    .iter()
+                    .zip(places)
+                    .for_each(|(small, address)| small.visit(address, visitor));
             }
             Tag::Thread => self.thread.visit(address, visitor),
             Tag::Domain => self.domain.visit(address, visitor),
@@ -251,9 +271,31 @@ impl Page {
 impl Core {
     fn visit<V: Visitor>(&self, visitor: &mut V) {
         // Effects are carried out within the entry that asked for them, so that none is part of a state.
-        let Self { current, running_word, ready_bitmap, index, reschedule, turn_over, ready, fair, fair_floor, timers,
-            charged, charged_since, slice_began, loaded_root, ipi_mask, effect: _, flush_requested, threads, contexts,
-            apic_id, vectors, flush_wanted, flush_done } = self;
+        let Self {
+            current,
+            running_word,
+            ready_bitmap,
+            index,
+            reschedule,
+            turn_over,
+            ready,
+            fair,
+            fair_floor,
+            timers,
+            charged,
+            charged_since,
+            slice_began,
+            loaded_root,
+            ipi_mask,
+            effect: _,
+            flush_requested,
+            threads,
+            contexts,
+            apic_id,
+            vectors,
+            flush_wanted,
+            flush_done,
+        } = self;
         word(current, visitor);
         word(running_word, visitor);
         word(ready_bitmap, visitor);
@@ -282,7 +324,18 @@ impl Core {
 impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostStore<SMALL, SLOTS, ENTRIES>> {
     /// Shows the whole state to a visitor. Ranges reserved at boot never change and are not part of it.
     pub fn visit<V: Visitor>(&self, visitor: &mut V) {
-        let Self { store, cores, core_count, epoch, flush_generation, now, ticks_per_us, reserved: _, here, is_test: _ } = self;
+        let Self {
+            store,
+            cores,
+            core_count,
+            epoch,
+            flush_generation,
+            now,
+            ticks_per_us,
+            reserved: _,
+            here,
+            is_test: _,
+        } = self;
         word(core_count, visitor);
         word(epoch, visitor);
         word(flush_generation, visitor);
@@ -302,7 +355,9 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
 
     /// Returns to a state that was saved from a kernel over a store of the same size.
     pub fn load(&self, words: &[u64]) {
-        self.cores.iter().for_each(|core| core.effect.set(None));
+        self.cores
+            .iter()
+            .for_each(|core| core.effect.set(crate::percpu::Effect::Nothing));
         self.visit(&mut Load(words.iter()));
     }
 }

@@ -70,7 +70,10 @@ pub(crate) fn revocation(kit: &Kit) {
         kit.must(region, [ops::region::DETACH, 0, 0, 0, 0, 0]);
         let reads = READS.load(Ordering::Relaxed);
         kit.sleep_us(2_000);
-        kit.expect(READS.load(Ordering::Relaxed) <= reads + 1, "no read after detach is done");
+        kit.expect(
+            READS.load(Ordering::Relaxed) <= reads + 1,
+            "no read after detach is done",
+        );
         kit.must(worker.thread, [ops::DESTROY, 0, 0, 0, 0, 0]);
 
         READS.store(0, Ordering::Relaxed);
@@ -121,8 +124,15 @@ pub(crate) fn throughput(kit: &Kit) {
             kit.expect(wait_for(kit, done, 1), "every core makes calls");
         }
         let ticks = sys::now() - begin;
-        let total: u64 = DONE.iter().take(cores as usize).map(|done| done.load(Ordering::Relaxed)).sum();
-        print(format_args!("{cores} cores at once: {} calls in a millisecond", total * kit.ticks_per_ms / ticks.max(1)));
+        let total: u64 = DONE
+            .iter()
+            .take(cores as usize)
+            .map(|done| done.load(Ordering::Relaxed))
+            .sum();
+        print(format_args!(
+            "{cores} cores at once: {} calls in a millisecond",
+            total * kit.ticks_per_ms / ticks.max(1)
+        ));
         kit.reset();
     }
 }

@@ -18,7 +18,11 @@ pub(crate) extern "C" fn echo_server(_: u64) -> ! {
     loop {
         let event = sys::reply_wait(NO_DEADLINE, reply);
         reply = event.words;
-        reply[0] = if event.status.event_code() == Event::Signal as u8 { 0 } else { event.second };
+        reply[0] = if event.status.event_code() == Event::Signal as u8 {
+            0
+        } else {
+            event.second
+        };
     }
 }
 
@@ -49,13 +53,33 @@ pub(crate) fn call_errors(kit: &Kit) {
     let portal = kit.portal(server, LABEL, ops::portal::PASSIVE);
     kit.expect_error(&sys::call(1023, [0; 6]), Error::BadCap, 0, "call of an empty slot");
     kit.expect_error(&sys::call(u64::MAX, [0; 6]), Error::BadCap, 0, "call beyond the table");
-    kit.expect_error(&sys::call(root_slots::SPACE, [0; 6]), Error::BadType, 0, "call of a space");
+    kit.expect_error(
+        &sys::call(root_slots::SPACE, [0; 6]),
+        Error::BadType,
+        0,
+        "call of a space",
+    );
     let weak = kit.slot();
-    kit.must(root_slots::SELF, [ops::protection_domain::GRANT, portal, weak, u64::from(Rights::GRANT.0), 0, 0]);
+    kit.must(
+        root_slots::SELF,
+        [
+            ops::protection_domain::GRANT,
+            portal,
+            weak,
+            u64::from(Rights::GRANT.0),
+            0,
+            0,
+        ],
+    );
     kit.expect_error(&sys::call(weak, [0; 6]), Error::NoRight, 0, "call without the right");
     let mut transfer = Transfer(0);
     transfer.set_send_slot_plus_one(1023);
-    kit.expect_error(&sys::call_transfer(portal, transfer, [0; 6]), Error::BadCap, 1, "sending an empty slot");
+    kit.expect_error(
+        &sys::call_transfer(portal, transfer, [0; 6]),
+        Error::BadCap,
+        1,
+        "sending an empty slot",
+    );
     kit.must(server.thread, [ops::DESTROY, 0, 0, 0, 0, 0]);
     kit.expect_error(&sys::call(portal, [0; 6]), Error::Dead, 0, "call of a dead server");
     kit.must(portal, [ops::DESTROY, 0, 0, 0, 0, 0]);
@@ -94,7 +118,10 @@ pub(crate) fn chain(kit: &Kit) {
     }
     let first = CHAIN[0].load(Ordering::Relaxed);
     let answer = sys::call(first, [0; 6]);
-    kit.expect(answer.status.failure().is_none(), "the first call of a long chain succeeds");
+    kit.expect(
+        answer.status.failure().is_none(),
+        "the first call of a long chain succeeds",
+    );
     // The caller and seven servers make eight; the seventh server's call is refused.
     let expected = (length - 1) << 8 | Error::TooDeep as u64;
     kit.expect_equal(DEEPEST.load(Ordering::Relaxed), expected, "the chain ends at the limit");
@@ -155,21 +182,45 @@ pub(crate) fn signals(kit: &Kit) {
     let worker = kit.spawn(Share::unlimited(0, 31), signal_server, 0);
     let portal = kit.portal(worker, LABEL, ops::portal::PASSIVE);
     let _ = sys::signal(worker.notification, 5);
-    kit.expect_equal(SIGNALLED.load(Ordering::Relaxed), 5, "a waiting thread of higher priority runs at once");
-    kit.expect(sys::call(portal, [0; 6]).status.0 == 0, "and takes calls at the same place");
+    kit.expect_equal(
+        SIGNALLED.load(Ordering::Relaxed),
+        5,
+        "a waiting thread of higher priority runs at once",
+    );
+    kit.expect(
+        sys::call(portal, [0; 6]).status.0 == 0,
+        "and takes calls at the same place",
+    );
     let mine = root_slots::NOTIFICATION;
     kit.expect(sys::signal(mine, 1).status.0 == 0, "signal to oneself");
     let _ = sys::signal(mine, 2);
     let event = sys::wait(NO_DEADLINE);
-    kit.expect_equal(event.status.event_code().into(), Event::Signal as u64, "pending signals end a wait at once");
+    kit.expect_equal(
+        event.status.event_code().into(),
+        Event::Signal as u64,
+        "pending signals end a wait at once",
+    );
     kit.expect_equal(event.second, 3, "signals are gathered");
     let event = sys::wait(sys::now());
-    kit.expect_equal(event.status.event_code().into(), Event::Deadline as u64, "a deadline that passed ends a wait at once");
+    kit.expect_equal(
+        event.status.event_code().into(),
+        Event::Deadline as u64,
+        "a deadline that passed ends a wait at once",
+    );
     let deadline = sys::now() + kit.microseconds(300);
     let event = sys::wait(deadline);
-    kit.expect_equal(event.status.event_code().into(), Event::Deadline as u64, "a deadline ends a wait");
+    kit.expect_equal(
+        event.status.event_code().into(),
+        Event::Deadline as u64,
+        "a deadline ends a wait",
+    );
     kit.expect(sys::now() >= deadline, "and not early");
-    kit.expect_error(&sys::signal(root_slots::SPACE, 1), Error::BadType, 0, "signal to a space");
+    kit.expect_error(
+        &sys::signal(root_slots::SPACE, 1),
+        Error::BadType,
+        0,
+        "signal to a space",
+    );
     kit.reset();
 }
 

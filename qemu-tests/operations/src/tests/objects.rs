@@ -15,21 +15,56 @@ pub(crate) fn errors(kit: &Kit) {
     let notification = kit.create(Kind::Notification, [0; 3]);
     let region = kit.create(Kind::Region, [2, 0, 0]);
     let taken = [ops::memory::CREATE, Kind::Notification as u64, notification, 0, 0, 0];
-    kit.expect_error(&sys::invoke(kit.memory(), taken), Error::Occupied, 2, "a slot used twice");
+    kit.expect_error(
+        &sys::invoke(kit.memory(), taken),
+        Error::Occupied,
+        2,
+        "a slot used twice",
+    );
     let attach = [ops::region::ATTACH, root_slots::SPACE, WINDOW, 3, 0, 0];
-    kit.expect_error(&sys::invoke(region, attach), Error::BadState, 0, "a region that was not scrubbed");
+    kit.expect_error(
+        &sys::invoke(region, attach),
+        Error::BadState,
+        0,
+        "a region that was not scrubbed",
+    );
     let _ = kit.finish(region, [ops::region::SCRUB, 0, 0, 0, 0, 0]);
     let executable = [ops::region::ATTACH, root_slots::SPACE, WINDOW, 7, 0, 0];
     kit.expect_error(&sys::invoke(region, executable), Error::BadArg, 3, "writable code");
     let kernel_half = [ops::region::ATTACH, root_slots::SPACE, 1 << 35, 3, 0, 0];
-    kit.expect_error(&sys::invoke(region, kernel_half), Error::BadArg, 2, "the kernel's addresses");
+    kit.expect_error(
+        &sys::invoke(region, kernel_half),
+        Error::BadArg,
+        2,
+        "the kernel's addresses",
+    );
     let ram = [platform::MMIO, 256, 1, kit.memory(), kit.slot(), 0];
-    kit.expect_error(&sys::invoke(root_slots::PLATFORM, ram), Error::NoRight, 1, "RAM as device memory");
-    kit.expect_error(&sys::invoke(notification, [1, 0, 0, 0, 0, 0]), Error::BadArg, 0, "an operation that is none");
+    kit.expect_error(
+        &sys::invoke(root_slots::PLATFORM, ram),
+        Error::NoRight,
+        1,
+        "RAM as device memory",
+    );
+    kit.expect_error(
+        &sys::invoke(notification, [1, 0, 0, 0, 0, 0]),
+        Error::BadArg,
+        0,
+        "an operation that is none",
+    );
     let vcpu = [ops::memory::CREATE, Kind::Vcpu as u64, kit.slot(), 0, 0, 0];
-    kit.expect_error(&sys::invoke(kit.memory(), vcpu), Error::Unsupported, 1, "a vCPU, not yet");
+    kit.expect_error(
+        &sys::invoke(kit.memory(), vcpu),
+        Error::Unsupported,
+        1,
+        "a vCPU, not yet",
+    );
     let huge = [ops::memory::SPLIT, u64::MAX, kit.slot(), 0, 0, 0];
-    kit.expect_error(&sys::invoke(kit.memory(), huge), Error::BadArg, 1, "more pages than there are");
+    kit.expect_error(
+        &sys::invoke(kit.memory(), huge),
+        Error::BadArg,
+        1,
+        "more pages than there are",
+    );
     kit.reset();
 }
 
@@ -63,7 +98,10 @@ pub(crate) fn regions(kit: &Kit) {
     kit.must(region, [ops::region::ATTACH, root_slots::SPACE, WINDOW + 1, 3, 0, 0]);
     sys::touch((WINDOW + 1) * PAGE);
     kit.destroy(region);
-    kit.expect(fault_at(kit, (WINDOW + 1) * PAGE) == fault::FAULT + 14, "a detached page is gone");
+    kit.expect(
+        fault_at(kit, (WINDOW + 1) * PAGE) == fault::FAULT + 14,
+        "a detached page is gone",
+    );
     kit.reset();
 }
 
@@ -117,12 +155,28 @@ fn touch_with(kit: &Kit, address: u64, region: u64) -> u64 {
 pub(crate) fn faults(kit: &Kit) {
     RESUMED.store(0, Ordering::Relaxed);
     kit.expect_equal(fault_at(kit, 0x10), fault::FAULT + 14, "a null pointer is a page fault");
-    kit.expect_equal(fault_at(kit, 0xFFFF_8000_0000_0000), fault::FAULT + 14, "the kernel's memory is out of reach");
-    kit.expect_equal(fault_at(kit, 0x8000_0000_0000_0000), fault::FAULT + 13, "no canonical address");
-    kit.expect_equal(RESUMED.load(Ordering::Relaxed), 0, "a thread that was stopped does not go on");
+    kit.expect_equal(
+        fault_at(kit, 0xFFFF_8000_0000_0000),
+        fault::FAULT + 14,
+        "the kernel's memory is out of reach",
+    );
+    kit.expect_equal(
+        fault_at(kit, 0x8000_0000_0000_0000),
+        fault::FAULT + 13,
+        "no canonical address",
+    );
+    kit.expect_equal(
+        RESUMED.load(Ordering::Relaxed),
+        0,
+        "a thread that was stopped does not go on",
+    );
     let region = kit.create(Kind::Region, [1, 0, 0]);
     kit.must(region, [ops::region::SCRUB, 0, 0, 0, 0, 0]);
-    kit.expect_equal(touch_with(kit, (WINDOW + 600) * PAGE, region), fault::FAULT + 14, "a hole faults");
+    kit.expect_equal(
+        touch_with(kit, (WINDOW + 600) * PAGE, region),
+        fault::FAULT + 14,
+        "a hole faults",
+    );
     kit.expect_equal(RESUMED.load(Ordering::Relaxed), 1, "a repaired fault goes on");
     kit.must(region, [ops::region::DETACH, 0, 0, 0, 0, 0]);
     kit.reset();
@@ -139,12 +193,25 @@ pub(crate) fn registers(kit: &Kit) {
     let worker = kit.spawn(Share::unlimited(0, 5), idler, 77);
     kit.sleep_us(300);
     let peek = [ops::thread::PEEK, 2, 0, 0, 0, 0];
-    kit.expect_error(&sys::invoke(worker.thread, peek), Error::BadState, 0, "registers of a thread that runs");
+    kit.expect_error(
+        &sys::invoke(worker.thread, peek),
+        Error::BadState,
+        0,
+        "registers of a thread that runs",
+    );
     kit.must(worker.thread, [ops::thread::STOP, 0, 0, 0, 0, 0]);
     let found = kit.must(worker.thread, peek);
-    kit.expect(found.words[4] != 0 && found.words[5] != 0, "instruction and stack pointer are there");
+    kit.expect(
+        found.words[4] != 0 && found.words[5] != 0,
+        "instruction and stack pointer are there",
+    );
     let kernel_address = [ops::thread::POKE, 2 << 8 | 4, 0xFFFF_8000_0000_0000, 0, 0, 0];
-    kit.expect_error(&sys::invoke(worker.thread, kernel_address), Error::BadArg, 2, "the kernel's code can't be entered");
+    kit.expect_error(
+        &sys::invoke(worker.thread, kernel_address),
+        Error::BadArg,
+        2,
+        "the kernel's code can't be entered",
+    );
     kit.must(worker.thread, [ops::thread::POKE, 5, 42, 0, 0, 0]);
     let found = kit.must(worker.thread, [ops::thread::PEEK, 0, 0, 0, 0, 0]);
     kit.expect_equal(found.words[5], 42, "a register was written");
@@ -160,22 +227,42 @@ pub(crate) fn interrupts(kit: &Kit) {
     kit.must(root_slots::PLATFORM, [platform::PORTS, 0x40, 4, kit.memory(), ports, 0]);
     kit.must(ports, [ops::ports::ATTACH, root_slots::SELF, 0, 0, 0, 0]);
     let interrupt = kit.slot();
-    kit.must(root_slots::PLATFORM, [platform::IRQ, TIMER_LINE, 0, 0, kit.memory(), interrupt]);
+    kit.must(
+        root_slots::PLATFORM,
+        [platform::IRQ, TIMER_LINE, 0, 0, kit.memory(), interrupt],
+    );
     let again = [platform::IRQ, TIMER_LINE, 0, 0, kit.memory(), kit.slot()];
-    kit.expect_error(&sys::invoke(root_slots::PLATFORM, again), Error::Occupied, 1, "a line has one owner");
+    kit.expect_error(
+        &sys::invoke(root_slots::PLATFORM, again),
+        Error::Occupied,
+        1,
+        "a line has one owner",
+    );
     kit.must(interrupt, [ops::interrupt::BIND, root_slots::NOTIFICATION, 7, 0, 0, 0]);
     for _ in 0..3 {
         sys::out_byte(0x43, 0x30);
         sys::out_byte(0x40, 0x00);
         sys::out_byte(0x40, 0x04);
         let event = sys::wait(sys::now() + kit.ticks_per_ms * 500);
-        kit.expect_equal(event.status.event_code().into(), Event::Signal as u64, "the timer's interrupt arrives");
+        kit.expect_equal(
+            event.status.event_code().into(),
+            Event::Signal as u64,
+            "the timer's interrupt arrives",
+        );
         kit.expect_equal(event.second, 1 << 7, "as the signal it was bound to");
         kit.must(interrupt, [ops::interrupt::ACK, 0, 0, 0, 0, 0]);
     }
     let weak = kit.slot();
     let rights = u64::from(Rights::GRANT.with(Rights::PORTS).0);
-    kit.must(root_slots::SELF, [ops::protection_domain::GRANT, root_slots::PLATFORM, weak, rights, 0, 0]);
-    kit.expect_error(&sys::invoke(weak, again), Error::NoRight, 0, "interrupts need their right");
+    kit.must(
+        root_slots::SELF,
+        [ops::protection_domain::GRANT, root_slots::PLATFORM, weak, rights, 0, 0],
+    );
+    kit.expect_error(
+        &sys::invoke(weak, again),
+        Error::NoRight,
+        0,
+        "interrupts need their right",
+    );
     kit.reset();
 }

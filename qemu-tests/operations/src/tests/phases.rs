@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use ecusson_abi::{Error, NO_DEADLINE, Words, ops, root_slots};
 use ecusson_rt::sys;
 
-use ecusson_test_kit::{Kit, Share, Worker};
 use crate::tests::ipc::echo_server;
+use ecusson_test_kit::{Kit, Share, Worker};
 
 /// Status word a caller got, plus one; 0 while it waits.
 static OUTCOME: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
@@ -64,7 +64,11 @@ pub(crate) fn server_dies(kit: &Kit) {
         kit.must(server.thread, DESTROY);
         kit.sleep_us(500);
         for index in 0..3 {
-            kit.expect_equal(outcome(index), Error::Dead as u64 + 1, "a dead server's callers learn of it");
+            kit.expect_equal(
+                outcome(index),
+                Error::Dead as u64 + 1,
+                "a dead server's callers learn of it",
+            );
         }
         kit.reset();
     }
@@ -75,7 +79,11 @@ pub(crate) fn caller_dies(kit: &Kit) {
     for mode in [ops::portal::PASSIVE, ops::portal::ACTIVE] {
         forget_outcomes();
         let (server, portal) = slow(kit, mode);
-        let workers = [call_from(kit, portal, 0), call_from(kit, portal, 1), call_from(kit, portal, 2)];
+        let workers = [
+            call_from(kit, portal, 0),
+            call_from(kit, portal, 1),
+            call_from(kit, portal, 2),
+        ];
         kit.must(workers[0].thread, DESTROY);
         kit.must(workers[1].thread, DESTROY);
         let _ = sys::signal(server.notification, 1);
@@ -159,13 +167,22 @@ pub(crate) fn capped_caller(kit: &Kit) {
     let server = kit.spawn(Share::unlimited(0, 31), echo_server, 0);
     let portal = kit.portal(server, 0, ops::portal::ACTIVE);
     let period = kit.microseconds(20_000);
-    let capped = Share { core: 0, priority: 10, weight: 0, budget: kit.microseconds(50), period };
+    let capped = Share {
+        core: 0,
+        priority: 10,
+        weight: 0,
+        budget: kit.microseconds(50),
+        period,
+    };
     let _ = kit.spawn(capped, greedy_caller, portal);
     kit.sleep_us(1000);
     let before = CALLS.load(Ordering::Relaxed);
     kit.expect(before > 0, "the capped caller was served");
     for _ in 0..50 {
-        kit.expect(sys::call(portal, [0; 6]).status.0 == 0, "a capped caller does not freeze a shared server");
+        kit.expect(
+            sys::call(portal, [0; 6]).status.0 == 0,
+            "a capped caller does not freeze a shared server",
+        );
     }
     kit.reset();
 }
@@ -175,8 +192,13 @@ pub(crate) fn budget_ends_in_a_call(kit: &Kit) {
     forget_outcomes();
     let server = kit.spawn(Share::unlimited(0, 20), working_server, kit.microseconds(400));
     let portal = kit.portal(server, 0, ops::portal::PASSIVE);
-    let share =
-        Share { core: 0, priority: 20, weight: 0, budget: kit.microseconds(100), period: kit.microseconds(1000) };
+    let share = Share {
+        core: 0,
+        priority: 20,
+        weight: 0,
+        budget: kit.microseconds(100),
+        period: kit.microseconds(1000),
+    };
     let _ = kit.spawn(share, caller, portal << 8);
     kit.sleep_us(1500);
     kit.expect_equal(outcome(0), 0, "the call is not finished on one budget");

@@ -18,7 +18,13 @@ fn used(worker: Worker) -> u64 {
 /// A thread gets its budget in each period and no more.
 pub(crate) fn budgets(kit: &Kit) {
     let period = kit.microseconds(2_000);
-    let share = Share { core: 0, priority: 5, weight: 0, budget: period / 4, period };
+    let share = Share {
+        core: 0,
+        priority: 5,
+        weight: 0,
+        budget: period / 4,
+        period,
+    };
     let worker = kit.spawn(share, spinner, 0);
     let begin = sys::now();
     kit.sleep_us(40_000);
@@ -33,7 +39,10 @@ pub(crate) fn budgets(kit: &Kit) {
 /// Two threads of the fair band share by weight.
 pub(crate) fn weights(kit: &Kit) {
     let fair = u64::from(FAIR_PRIORITY);
-    let share = |weight| Share { weight, ..Share::unlimited(0, fair) };
+    let share = |weight| Share {
+        weight,
+        ..Share::unlimited(0, fair)
+    };
     let light = kit.spawn(share(100), spinner, 0);
     let heavy = kit.spawn(share(300), spinner, 0);
     kit.sleep_us(150_000);
@@ -41,7 +50,10 @@ pub(crate) fn weights(kit: &Kit) {
     kit.expect(light > 0, "the lighter one runs too");
     let percent = heavy * 100 / light.max(1);
     ecusson_test_kit::print(format_args!("weights 3:1 gave {percent} %"));
-    kit.expect((240..=360).contains(&percent), "three times the weight, three times the time");
+    kit.expect(
+        (240..=360).contains(&percent),
+        "three times the weight, three times the time",
+    );
     kit.reset();
 }
 
