@@ -60,12 +60,20 @@ impl Actions {
     /// Nothing yet, for some cores.
     #[must_use]
     pub fn on(cores: &[u8]) -> Self {
-        Self { cores: cores.to_vec(), list: Vec::new() }
+        Self {
+            cores: cores.to_vec(),
+            list: Vec::new(),
+        }
     }
 
     fn add(&mut self, row: &'static str, entry: Entry, is_query: bool) {
         let cores = self.cores.iter();
-        self.list.extend(cores.map(|&core| Action { core, entry, row, is_query }));
+        self.list.extend(cores.map(|&core| Action {
+            core,
+            entry,
+            row,
+            is_query,
+        }));
     }
 
     /// An interrupt or another entry that is no system call.
@@ -81,7 +89,11 @@ impl Actions {
     /// `Invoke`, arguments after the operation.
     pub fn invoke(&mut self, row: &'static str, slot: u64, operation: u64, arguments: [u64; 5]) {
         let [a, b, c, d, e] = arguments;
-        self.add(row, Entry::Call(Syscall::Invoke, slot, 0, [operation, a, b, c, d, e]), false);
+        self.add(
+            row,
+            Entry::Call(Syscall::Invoke, slot, 0, [operation, a, b, c, d, e]),
+            false,
+        );
     }
 
     /// An `Invoke` that only asks.

@@ -81,7 +81,8 @@ impl<'u> Judge<'u> {
         self.machine.load(&self.source);
         self.is_loaded = true;
         self.capabilities.clear();
-        self.capabilities.extend(machine::capabilities(&self.machine).filter(|(_, _, capability)| !capability.is_none()));
+        self.capabilities
+            .extend(machine::capabilities(&self.machine).filter(|(_, _, capability)| !capability.is_none()));
         let epochs = machine::capabilities(&self.machine).map(|(_, _, capability)| capability.epoch >> 4);
         self.last_epoch = epochs.max().unwrap_or(0).max(self.machine.last_epoch());
     }
@@ -106,7 +107,9 @@ impl<'u> Judge<'u> {
             }
             answers
         }));
-        let answers = attempt.map_err(|panic| ("no-panic", message_of(panic.as_ref())))?.unwrap_or_default();
+        let answers = attempt
+            .map_err(|panic| ("no-panic", message_of(panic.as_ref())))?
+            .unwrap_or_default();
         self.count(action, &answers);
         self.raw.clear();
         self.machine.save(&mut self.raw);
@@ -130,7 +133,9 @@ impl<'u> Judge<'u> {
     }
 
     fn invariants(&self) -> Result<(), Finding> {
-        self.machine.check().map_err(|finding| (finding.invariant, format!("at {:#x}", finding.address)))
+        self.machine
+            .check()
+            .map_err(|finding| (finding.invariant, format!("at {:#x}", finding.address)))
     }
 
     fn count(&mut self, action: &Action, answers: &[Answer]) {
@@ -153,13 +158,20 @@ impl<'u> Judge<'u> {
     /// is new.
     fn rights(&self, action: &Action) -> Result<(), Finding> {
         for (frame, slot, capability) in machine::capabilities(&self.machine) {
-            let is_old = self.capabilities.iter().any(|&(f, s, old)| (f, s) == (frame, slot) && old == capability);
+            let is_old = self
+                .capabilities
+                .iter()
+                .any(|&(f, s, old)| (f, s) == (frame, slot) && old == capability);
             if capability.is_none() || is_old || capability.epoch >> 4 > self.last_epoch {
                 continue;
             }
-            let same_object = |old: &Capability| old.epoch == capability.epoch && (old.word ^ capability.word) >> 16 == 0;
+            let same_object =
+                |old: &Capability| old.epoch == capability.epoch && (old.word ^ capability.word) >> 16 == 0;
             let covers = |old: &Capability| old.rights().has(Rights::GRANT) && old.rights().has(capability.rights());
-            let has_source = self.capabilities.iter().any(|(_, _, old)| same_object(old) && covers(old));
+            let has_source = self
+                .capabilities
+                .iter()
+                .any(|(_, _, old)| same_object(old) && covers(old));
             if !has_source {
                 let detail = format!("{}: {capability:x?} in page {frame} slot {slot}", action.row);
                 return Err(("rights-never-grow", detail));
@@ -175,7 +187,11 @@ impl<'u> Judge<'u> {
             let core = self.machine.core(index);
             let current = core.current.get().map(|name| self.machine.store.thread(name));
             let is_running = current.is_some_and(|thread| thread.state() == State::Running);
-            let priority = if is_running { current.map_or(0, |thread| thread.priority.get()) + 1 } else { 0 };
+            let priority = if is_running {
+                current.map_or(0, |thread| thread.priority.get()) + 1
+            } else {
+                0
+            };
             let has_left = current.is_some() && !is_running;
             let must_choose = has_left || core.ready_bitmap.get().checked_shr(u32::from(priority)).unwrap_or(0) != 0;
             if must_choose && sent >> index & 1 == 0 {
@@ -187,10 +203,16 @@ impl<'u> Judge<'u> {
 
     /// What a fast path makes of the case: the words, and the result if it has one. The source state is loaded again afterwards.
     fn fast_path(&mut self, action: &Action) -> Result<Option<Fast>, Finding> {
-        let Entry::Call(call, first, second, words) = action.entry else { return Ok(None) };
+        let Entry::Call(call, first, second, words) = action.entry else {
+            return Ok(None);
+        };
         let core = self.machine.core(action.core);
         // Who was stopped meanwhile repeats a slow call later; a fast one still goes through before the interrupt arrives.
-        if core.current.get().is_none_or(|actor| self.machine.store.thread(actor).state() != State::Running) {
+        if core
+            .current
+            .get()
+            .is_none_or(|actor| self.machine.store.thread(actor).state() != State::Running)
+        {
             return Ok(None);
         }
         let has_fast_path = match call {
@@ -217,20 +239,34 @@ impl<'u> Judge<'u> {
         self.finish();
         let is_same = self.next == self.source;
         if result.is_none() && !is_same {
-            return Err(("fast-path-refuses-untouched", format!("{} changed the state and refused", action.row)));
+            return Err((
+                "fast-path-refuses-untouched",
+                format!("{} changed the state and refused", action.row),
+            ));
         }
         if !is_same {
             self.machine.load(&self.source);
         }
         self.fast_steps += u64::from(result.is_some());
-        Ok(result.map(|_| Fast { words: self.next.clone(), row: action.row }))
+        Ok(result.map(|_| Fast {
+            words: self.next.clone(),
+            row: action.row,
+        }))
     }
 
     /// The slow path chooses anew on its way out; after a fast one the interrupt that is on its way has the core do it.
     fn serve_interrupt(&self, core: u8) {
         let was_sent = (0..CORES).any(|sender| self.machine.core(sender).ipi_mask.get() >> core & 1 == 1);
         if was_sent || self.machine.core(core).reschedule.get() {
-            machine::enter(&self.machine, &Action { core, entry: Entry::Reschedule, row: "", is_query: false });
+            machine::enter(
+                &self.machine,
+                &Action {
+                    core,
+                    entry: Entry::Reschedule,
+                    row: "",
+                    is_query: false,
+                },
+            );
         }
     }
 
@@ -238,14 +274,27 @@ impl<'u> Judge<'u> {
         if fast.words == self.next {
             return Ok(());
         }
-        let differing = fast.words.iter().zip(&self.next).enumerate().filter(|(_, (left, right))| left != right);
-        let places: Vec<String> = differing.map(|(at, (fast, slow))| format!("word {at} {fast:#x}/{slow:#x}")).take(12).collect();
-        Err(("fast-path-agrees", format!("{} (fast/slow): {}", fast.row, places.join(", "))))
+        let differing = fast
+            .words
+            .iter()
+            .zip(&self.next)
+            .enumerate()
+            .filter(|(_, (left, right))| left != right);
+        let places: Vec<String> = differing
+            .map(|(at, (fast, slow))| format!("word {at} {fast:#x}/{slow:#x}"))
+            .take(12)
+            .collect();
+        Err((
+            "fast-path-agrees",
+            format!("{} (fast/slow): {}", fast.row, places.join(", ")),
+        ))
     }
 
     /// A failed operation, and one that only asks, changed nothing: the state is the one that an entry without any operation leads to.
     fn frame(&mut self, action: &Action, answers: &[Answer], is_same: bool) -> Result<(), Finding> {
-        let Some(answer) = answers.first().filter(|answer| answer.is_actor && !is_same) else { return Ok(()) };
+        let Some(answer) = answers.first().filter(|answer| answer.is_actor && !is_same) else {
+            return Ok(());
+        };
         let Some(status) = answer.status else { return Ok(()) };
         // `start` of a thread that another core runs has that core let go of it, and says so with `Busy`.
         let check = match status.failure() {
@@ -256,12 +305,25 @@ impl<'u> Judge<'u> {
         };
         let after = std::mem::take(&mut self.next);
         self.machine.load(&self.source);
-        machine::enter(&self.machine, &Action { entry: Entry::Reschedule, ..*action });
+        machine::enter(
+            &self.machine,
+            &Action {
+                entry: Entry::Reschedule,
+                ..*action
+            },
+        );
         self.finish();
         let is_idle = self.next == after;
         self.next = after;
         self.is_loaded = false;
-        if is_idle { Ok(()) } else { Err((check, format!("{} answered {status:?} and changed the state", action.row))) }
+        if is_idle {
+            Ok(())
+        } else {
+            Err((
+                check,
+                format!("{} answered {status:?} and changed the state", action.row),
+            ))
+        }
     }
 }
 
@@ -273,5 +335,6 @@ struct Fast {
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "panic".to_owned())
 }

@@ -53,15 +53,31 @@ pub fn boot() -> Machine {
 /// If it fails: a universe that can't be furnished is a defect of the universe.
 pub fn furnish(machine: &Machine, slot: u64, words: Words) {
     let entry = Entry::Call(Syscall::Invoke, slot, 0, words);
-    let answers = enter(machine, &Action { core: 0, entry, row: "", is_query: false });
-    let done = answers.is_some_and(|answers| answers.first().is_some_and(|answer| answer.status == Some(Status::DONE)));
+    let answers = enter(
+        machine,
+        &Action {
+            core: 0,
+            entry,
+            row: "",
+            is_query: false,
+        },
+    );
+    let done = answers.is_some_and(|answers| {
+        answers
+            .first()
+            .is_some_and(|answer| answer.status == Some(Status::DONE))
+    });
     assert!(done, "furnishing: slot {slot} {words:?}");
 }
 
 /// Root creates an object from its first Memory.
 pub fn create(machine: &Machine, kind: Kind, slot: u64, arguments: [u64; 3]) {
     let [a, b, c] = arguments;
-    furnish(machine, root_slots::MEMORY, [ops::memory::CREATE, kind as u64, slot, a, b, c]);
+    furnish(
+        machine,
+        root_slots::MEMORY,
+        [ops::memory::CREATE, kind as u64, slot, a, b, c],
+    );
 }
 
 /// Root creates a thread with time of its own and its context in the next slot.
@@ -69,7 +85,11 @@ pub fn create_thread(machine: &Machine, slot: u64, domain: u64, core: u64, prior
     create(machine, Kind::Thread, slot, [domain, core, 0]);
     create(machine, Kind::SchedContext, slot + 1, [0; 3]);
     let place = core | priority << 8;
-    furnish(machine, slot + 1, [ops::sched_context::CONFIGURE, root_slots::PLATFORM, place, 1, 1, 0]);
+    furnish(
+        machine,
+        slot + 1,
+        [ops::sched_context::CONFIGURE, root_slots::PLATFORM, place, 1, 1, 0],
+    );
     furnish(machine, slot + 1, [ops::sched_context::BIND, slot, 0, 0, 0, 0]);
 }
 
@@ -96,7 +116,9 @@ pub struct Answer {
 
 /// The threads of the machine.
 pub fn threads(machine: &Machine) -> impl Iterator<Item = Ref<Thread>> + '_ {
-    let frames = (1..PAGES).map(Frame).filter(|&frame| machine.store.frame(frame).is(Tag::Thread));
+    let frames = (1..PAGES)
+        .map(Frame)
+        .filter(|&frame| machine.store.frame(frame).is(Tag::Thread));
     frames.filter_map(|frame| Ref::new(frame.address()))
 }
 
@@ -133,7 +155,11 @@ pub fn enter(machine: &Machine, action: &Action) -> Option<Vec<Answer>> {
         core.serve_flush(|| {});
         return Some(Vec::new());
     }
-    let now = if action.entry == Entry::Timer { CANONICAL_DEADLINE } else { CANONICAL_NOW };
+    let now = if action.entry == Entry::Timer {
+        CANONICAL_DEADLINE
+    } else {
+        CANONICAL_NOW
+    };
     (0..CORES).for_each(|index| drop_interrupt(machine, index, action.core));
     machine.enter(action.core, now);
     match action.entry {
@@ -145,7 +171,11 @@ pub fn enter(machine: &Machine, action: &Action) -> Option<Vec<Answer>> {
             machine.timer();
             machine.schedule();
         }
-        Entry::Fault => machine.fault(Fault { vector: 14, code: 4, address: 0x1000 }),
+        Entry::Fault => machine.fault(Fault {
+            vector: 14,
+            code: 4,
+            address: 0x1000,
+        }),
         Entry::Reschedule => machine.schedule(),
         Entry::Flush => {}
     }
@@ -174,9 +204,19 @@ fn collect(machine: &Machine, before: &[(Ref<Thread>, State)], actor: Option<Ref
         let context = &machine.store.thread(thread).context;
         let is_actor = actor == Some(thread);
         let is_silent = context.rdx.get() == NO_ANSWER || context.rip.get() == ENTRY;
-        let status = if is_silent { None } else { Some(Status(context.rax.get())) };
+        let status = if is_silent {
+            None
+        } else {
+            Some(Status(context.rax.get()))
+        };
         if status.is_some() || is_actor {
-            answers.push(Answer { thread, before, is_actor, status, second: context.rdx.get() });
+            answers.push(Answer {
+                thread,
+                before,
+                is_actor,
+                status,
+                second: context.rdx.get(),
+            });
         }
     }
     answers.sort_by_key(|answer| !answer.is_actor);
@@ -184,7 +224,9 @@ fn collect(machine: &Machine, before: &[(Ref<Thread>, State)], actor: Option<Ref
 }
 
 fn load_registers(machine: &Machine, core: u8, call: Syscall, first: u64, second: u64, words: Words) {
-    let Some(name) = machine.core(core).current.get() else { return };
+    let Some(name) = machine.core(core).current.get() else {
+        return;
+    };
     let thread = machine.store.thread(name);
     thread.clear_flag(flag::FULL_CONTEXT);
     thread.context.rax.set(call as u64);

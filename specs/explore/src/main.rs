@@ -14,7 +14,9 @@ fn main() -> ExitCode {
     for name in names {
         let universes = universe::by_name(&name);
         if universes.is_empty() {
-            eprintln!("no universe is called {name}; there are: tiny, ipc, turns, grants, memory");
+            eprintln!(
+                "no universe is called {name}; there are: the sets tiny and ci, ipc, ipc-full, turns, grants, memory"
+            );
             return ExitCode::FAILURE;
         }
         for universe in universes {

@@ -22,7 +22,10 @@ impl Packed {
             push(&mut bytes, word);
             skipped = 0;
         }
-        Self { bytes: bytes.into_boxed_slice(), words: words.len() as u32 }
+        Self {
+            bytes: bytes.into_boxed_slice(),
+            words: words.len() as u32,
+        }
     }
 
     /// The words again.

@@ -109,7 +109,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = if self.is_complete { "fixpoint reached" } else { "not complete" };
+        let end = if self.is_complete {
+            "fixpoint reached"
+        } else {
+            "not complete"
+        };
         writeln!(
             f,
             "{}: {} states ({} before reduction), {} transitions, {} on fast paths, depth {}, {:.1} s, {end}",
@@ -127,8 +131,14 @@ impl fmt::Display for Report {
         for (operation, outcome) in &self.missing {
             writeln!(f, "  EMPTY: {operation} never answered {outcome}")?;
         }
-        let Some(violation) = &self.violation else { return Ok(()) };
+        let Some(violation) = &self.violation else {
+            return Ok(());
+        };
         writeln!(f, "  VIOLATED: {}: {}", violation.check, violation.detail)?;
-        violation.trace.iter().enumerate().try_for_each(|(step, line)| writeln!(f, "  {:3}. {line}", step + 1))
+        violation
+            .trace
+            .iter()
+            .enumerate()
+            .try_for_each(|(step, line)| writeln!(f, "  {:3}. {line}", step + 1))
     }
 }

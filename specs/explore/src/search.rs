@@ -21,7 +21,9 @@ impl Hasher for Folded {
         self.0
     }
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+        bytes
+            .iter()
+            .for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
     }
     fn write_u128(&mut self, value: u128) {
         self.0 = value as u64 ^ (value >> 64) as u64;
@@ -57,16 +59,26 @@ struct Harvest {
 pub fn explore(universe: &Universe) -> Report {
     let began = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    let mut report = Report { universe: universe.name, ..Report::default() };
+    let mut report = Report {
+        universe: universe.name,
+        ..Report::default()
+    };
     let first = Judge::new(universe);
     let mut visited = Fingerprints::default();
     let mut raw = Fingerprints::default();
-    let mut nodes = vec![Node { parent: 0, action: u16::MAX }];
+    let mut nodes = vec![Node {
+        parent: 0,
+        action: u16::MAX,
+    }];
     visited.insert(fingerprint(&first.source));
     raw.insert(fingerprint(&first.source));
     let mut frontier = vec![(0u32, Packed::new(&first.source))];
     if let Err((check, detail)) = first.first() {
-        report.violation = Some(Violation { check, detail, trace: Vec::new() });
+        report.violation = Some(Violation {
+            check,
+            detail,
+            trace: Vec::new(),
+        });
         return report;
     }
     while !frontier.is_empty() && nodes.len() < universe.limit && report.violation.is_none() {
@@ -91,7 +103,12 @@ pub fn explore(universe: &Universe) -> Report {
     report.states = nodes.len();
     report.raw_states = raw.len();
     if report.violation.is_none() {
-        report.missing = universe.required.iter().filter(|cell| !report.matrix.contains_key(cell)).copied().collect();
+        report.missing = universe
+            .required
+            .iter()
+            .filter(|cell| !report.matrix.contains_key(cell))
+            .copied()
+            .collect();
     }
     report.seconds = began.elapsed().as_secs_f64();
     report
@@ -99,12 +116,17 @@ pub fn explore(universe: &Universe) -> Report {
 
 /// Explores the states of a level, shared out in small portions.
 fn level(
-    universe: &Universe, frontier: &[(u32, Packed)], visited: &Fingerprints, workers: usize, report: &mut Report,
+    universe: &Universe,
+    frontier: &[(u32, Packed)],
+    visited: &Fingerprints,
+    workers: usize,
+    report: &mut Report,
 ) -> Vec<Harvest> {
     let next = AtomicUsize::new(0);
     let results: Vec<(Harvest, Judge<'_>)> = std::thread::scope(|scope| {
-        let handles: Vec<_> =
-            (0..workers.min(frontier.len())).map(|_| scope.spawn(|| work(universe, frontier, visited, &next))).collect();
+        let handles: Vec<_> = (0..workers.min(frontier.len()))
+            .map(|_| scope.spawn(|| work(universe, frontier, visited, &next)))
+            .collect();
         handles.into_iter().filter_map(|handle| handle.join().ok()).collect()
     });
     let mut harvests = Vec::new();
@@ -119,7 +141,10 @@ fn level(
 }
 
 fn work<'u>(
-    universe: &'u Universe, frontier: &[(u32, Packed)], visited: &Fingerprints, next: &AtomicUsize,
+    universe: &'u Universe,
+    frontier: &[(u32, Packed)],
+    visited: &Fingerprints,
+    next: &AtomicUsize,
 ) -> (Harvest, Judge<'u>) {
     const PORTION: usize = 16;
     let mut judge = Judge::new(universe);
@@ -127,7 +152,10 @@ fn work<'u>(
     let mut known = Fingerprints::default();
     loop {
         let begin = next.fetch_add(PORTION, Ordering::Relaxed);
-        let Some(portion) = frontier.get(begin..frontier.len().min(begin + PORTION)).filter(|part| !part.is_empty()) else {
+        let Some(portion) = frontier
+            .get(begin..frontier.len().min(begin + PORTION))
+            .filter(|part| !part.is_empty())
+        else {
             return (harvest, judge);
         };
         for (parent, words) in portion {
@@ -143,11 +171,18 @@ fn work<'u>(
 
 /// Takes every action from one state.
 fn state(
-    universe: &Universe, judge: &mut Judge<'_>, parent: u32, visited: &Fingerprints, known: &mut Fingerprints,
+    universe: &Universe,
+    judge: &mut Judge<'_>,
+    parent: u32,
+    visited: &Fingerprints,
+    known: &mut Fingerprints,
     harvest: &mut Harvest,
 ) -> Result<(), (Node, Finding)> {
     for (number, action) in universe.actions.iter().enumerate() {
-        let node = Node { parent, action: number as u16 };
+        let node = Node {
+            parent,
+            action: number as u16,
+        };
         match judge.step(action).map_err(|finding| (node, finding))? {
             Step::Impossible => continue,
             Step::Same => {}
@@ -155,7 +190,11 @@ fn state(
                 harvest.raw.insert(fingerprint(&judge.raw));
                 let fingerprint = fingerprint(&judge.next);
                 if !visited.contains(&fingerprint) && known.insert(fingerprint) {
-                    harvest.found.push(Found { fingerprint, node, words: Packed::new(&judge.next) });
+                    harvest.found.push(Found {
+                        fingerprint,
+                        node,
+                        words: Packed::new(&judge.next),
+                    });
                 }
             }
         }

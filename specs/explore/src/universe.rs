@@ -22,14 +22,19 @@ pub struct Universe {
     pub sabotage: Option<fn(&Machine, &Action)>,
 }
 
-/// The universes of a set: `tiny` is part of every test run.
+/// The universes of a set, or one by its name. `tiny` is part of every test run; `ci` is larger.
 #[must_use]
 pub fn by_name(name: &str) -> Vec<Universe> {
-    let all = [
-        universes::ipc::universe(),
-        universes::ipc::turns(),
-        universes::grants::universe(),
-        universes::memory::universe(),
-    ];
-    all.into_iter().filter(|universe| name == "tiny" || universe.name == name).collect()
+    let turns = universes::ipc::turns;
+    let common = || vec![turns(), universes::grants::universe(), universes::memory::universe()];
+    let (small, full) = (universes::ipc::universe, universes::ipc::full);
+    match name {
+        "tiny" => [vec![small()], common()].concat(),
+        "ci" => [vec![full()], common()].concat(),
+        _ => [vec![small(), full()], common()]
+            .concat()
+            .into_iter()
+            .filter(|universe| universe.name == name)
+            .collect(),
+    }
 }

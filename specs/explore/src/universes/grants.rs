@@ -22,9 +22,13 @@ fn first() -> Machine {
     machine::create(&machine, Kind::Notification, BELL, [0; 3]);
     let split = [ops::memory::SPLIT, 1, POOL, 0, 0, 0];
     machine::furnish(&machine, root_slots::MEMORY, split);
-    // Two places of the pool are left for notifications: what loses its last capability stays there for ever.
-    for slot in [23, 24] {
-        machine::furnish(&machine, POOL, [ops::memory::CREATE, Kind::Notification as u64, slot, 0, 0, 0]);
+    // One place of the pool is left for a notification: what loses its last capability stays there for ever.
+    for slot in [23, 24, 25] {
+        machine::furnish(
+            &machine,
+            POOL,
+            [ops::memory::CREATE, Kind::Notification as u64, slot, 0, 0, 0],
+        );
     }
     start(&machine, OTHER);
     machine
@@ -33,7 +37,11 @@ fn first() -> Machine {
 /// The universe.
 pub(crate) fn universe() -> Universe {
     let mut actions = Actions::on(&[0, 1]);
-    let masks = [Rights::ALL, Rights(0xFF & !Rights::GRANT.0), Rights::SIGNAL.with(Rights::GRANT)];
+    let masks = [
+        Rights::ALL,
+        Rights(!Rights::GRANT.0),
+        Rights::SIGNAL.with(Rights::GRANT),
+    ];
     for (domain, target) in [(root_slots::SELF, SPARE), (DOMAIN, SPARE)] {
         for source in [BELL, SPARE] {
             for mask in masks {
@@ -45,11 +53,22 @@ pub(crate) fn universe() -> Universe {
     for (domain, slot) in [(root_slots::SELF, SPARE), (DOMAIN, SPARE), (root_slots::SELF, BELL)] {
         actions.invoke("domain.drop", domain, ops::protection_domain::DROP, [slot, 0, 0, 0, 0]);
     }
-    actions.invoke("domain.grant", DOMAIN, ops::protection_domain::GRANT, [BELL, 99, 0xFF, 0, 0]);
+    actions.invoke(
+        "domain.grant",
+        DOMAIN,
+        ops::protection_domain::GRANT,
+        [BELL, 99, 0xFF, 0, 0],
+    );
     let sent = [(BELL as u16, Rights::ALL), (SPARE as u16, Rights::SIGNAL)];
     for send in sent {
         actions.call("call", Syscall::Call, PORTAL, transfer(Some(send), None), 0);
-        actions.call("reply-wait", Syscall::ReplyWait, DEADLINES[0], transfer(Some(send), Some(SPARE as u16)), 0);
+        actions.call(
+            "reply-wait",
+            Syscall::ReplyWait,
+            DEADLINES[0],
+            transfer(Some(send), Some(SPARE as u16)),
+            0,
+        );
     }
     actions.call("call", Syscall::Call, PORTAL, transfer(None, Some(SPARE as u16)), 0);
     actions.call("call", Syscall::Call, PORTAL, 0, 0);
@@ -61,7 +80,14 @@ pub(crate) fn universe() -> Universe {
     }
     actions.create("create-notification", POOL, Kind::Notification, BELL, [0; 3]);
     actions.interrupts();
-    Universe { name: "grants", start: first, actions: actions.list, required: required(), limit: 400_000, sabotage: None }
+    Universe {
+        name: "grants",
+        start: first,
+        actions: actions.list,
+        required: required(),
+        limit: 400_000,
+        sabotage: None,
+    }
 }
 
 fn required() -> Vec<(&'static str, Outcome)> {
@@ -89,5 +115,9 @@ fn required() -> Vec<(&'static str, Outcome)> {
         ("create-notification", Outcome::Done),
         ("notification.destroy", Outcome::Done),
     ];
-    errors.into_iter().map(|(row, error)| (row, Outcome::error(error))).chain(others).collect()
+    errors
+        .into_iter()
+        .map(|(row, error)| (row, Outcome::error(error)))
+        .chain(others)
+        .collect()
 }

@@ -34,7 +34,12 @@ fn first(core: u64, priority: u64) -> Machine {
     machine::create_thread(&machine, REMOTE, DOMAIN, core, priority);
     machine::create(&machine, Kind::Portal, PASSIVE, [SERVER, 7, ops::portal::PASSIVE]);
     machine::create(&machine, Kind::Portal, ACTIVE, [SERVER, 8, ops::portal::ACTIVE]);
-    machine::create(&machine, Kind::Portal, BACK, [root_slots::THREAD, 9, ops::portal::PASSIVE]);
+    machine::create(
+        &machine,
+        Kind::Portal,
+        BACK,
+        [root_slots::THREAD, 9, ops::portal::PASSIVE],
+    );
     machine::create(&machine, Kind::Notification, BELL, [0; 3]);
     machine::furnish(&machine, SERVER, [ops::thread::BIND, BELL, 0, 0, 0, 0]);
     machine::furnish(&machine, SERVER, [ops::thread::SET_FAULT_HANDLER, BACK, 0, 0, 0, 0]);
@@ -54,8 +59,19 @@ pub(crate) fn turns() -> Universe {
     actions.event("timer", Entry::Timer);
     actions.invoke("thread.stop", SERVER, ops::thread::STOP, [0; 5]);
     actions.invoke("thread.resume", SERVER, ops::thread::RESUME, [0; 5]);
-    let required = vec![("call", Outcome::Done), ("reply-wait", Outcome::Done), ("yield", Outcome::Done)];
-    Universe { name: "turns", start: together, actions: actions.list, required, limit: 300_000, sabotage: None }
+    let required = vec![
+        ("call", Outcome::Done),
+        ("reply-wait", Outcome::Done),
+        ("yield", Outcome::Done),
+    ];
+    Universe {
+        name: "turns",
+        start: together,
+        actions: actions.list,
+        required,
+        limit: 300_000,
+        sabotage: None,
+    }
 }
 
 /// Calls of every portal, and every way of waiting.
@@ -73,13 +89,31 @@ fn calls(actions: &mut Actions) {
     actions.call("signal", Syscall::Signal, BELL, 0, 1);
 }
 
+/// With everything that may happen.
+pub(crate) fn full() -> Universe {
+    let mut more = Actions::on(&[0, 1]);
+    more.call(
+        "reply-wait",
+        Syscall::ReplyWait,
+        DEADLINES[0],
+        transfer(None, Some(29)),
+        0,
+    );
+    more.destroy("notification.destroy", BELL);
+    more.invoke("context.bind", TIME, ops::sched_context::BIND, [REMOTE, 0, 0, 0, 0]);
+    let mut universe = universe();
+    universe.name = "ipc-full";
+    universe.limit = 2_000_000;
+    universe.actions.extend(more.list);
+    universe
+}
+
 /// The universe.
 pub(crate) fn universe() -> Universe {
     let mut actions = Actions::on(&[0, 1]);
     calls(&mut actions);
     actions.call("call", Syscall::Call, 30, 0, 0);
     actions.call("call", Syscall::Call, BELL, 0, 0);
-    actions.call("reply-wait", Syscall::ReplyWait, DEADLINES[0], transfer(None, Some(29)), 0);
     actions.call("yield", Syscall::Yield, 0, 0, 0);
     for thread in [SERVER, REMOTE] {
         actions.invoke("thread.start", thread, ops::thread::START, [machine::ENTRY, 0, 0, 0, 0]);
@@ -92,7 +126,6 @@ pub(crate) fn universe() -> Universe {
     actions.event("fault", Entry::Fault);
     actions.destroy("portal.destroy", ACTIVE);
     actions.destroy("thread.destroy", SERVER);
-    actions.destroy("notification.destroy", BELL);
     actions.destroy("context.destroy", TIME);
     actions.query("context.used", TIME, ops::sched_context::USED, 0);
     actions.interrupts();
@@ -129,5 +162,9 @@ fn required() -> Vec<(&'static str, Outcome)> {
         ("thread.destroy", Outcome::Done),
         ("thread.destroy", Outcome::Progress),
     ];
-    errors.into_iter().map(|(row, error)| (row, Outcome::error(error))).chain(others).collect()
+    errors
+        .into_iter()
+        .map(|(row, error)| (row, Outcome::error(error)))
+        .chain(others)
+        .collect()
 }

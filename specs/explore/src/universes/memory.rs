@@ -37,11 +37,31 @@ pub(crate) fn universe() -> Universe {
     let [one, two, three] = SLOTS;
     actions.invoke("region.scrub", one, ops::region::SCRUB, [0; 5]);
     actions.invoke("region.scrub", two, ops::region::SCRUB, [0; 5]);
-    actions.invoke("region.attach", one, ops::region::ATTACH, [root_slots::SPACE, 0, READ_WRITE, 0, 0]);
-    actions.invoke("region.attach", two, ops::region::ATTACH, [root_slots::SPACE, 1, READ, 0, 0]);
-    actions.invoke("region.attach", two, ops::region::ATTACH, [root_slots::SPACE, 0, READ_WRITE, 0, 0]);
+    actions.invoke(
+        "region.attach",
+        one,
+        ops::region::ATTACH,
+        [root_slots::SPACE, 0, READ_WRITE, 0, 0],
+    );
+    actions.invoke(
+        "region.attach",
+        two,
+        ops::region::ATTACH,
+        [root_slots::SPACE, 1, READ, 0, 0],
+    );
+    actions.invoke(
+        "region.attach",
+        two,
+        ops::region::ATTACH,
+        [root_slots::SPACE, 0, READ_WRITE, 0, 0],
+    );
     actions.invoke("region.attach", two, ops::region::ATTACH, [one, 0, READ, 0, 0]);
-    actions.invoke("region.attach", three, ops::region::ATTACH, [root_slots::SPACE, 2, READ_WRITE, 0, 0]);
+    actions.invoke(
+        "region.attach",
+        three,
+        ops::region::ATTACH,
+        [root_slots::SPACE, 2, READ_WRITE, 0, 0],
+    );
     actions.invoke("space.fund", one, ops::space::FUND, [POOL, 2, 0, 0, 0]);
     actions.invoke("memory.reclaim", POOL, ops::memory::RECLAIM, [0; 5]);
     actions.invoke("memory.reclaim", one, ops::memory::RECLAIM, [0; 5]);
@@ -52,7 +72,14 @@ pub(crate) fn universe() -> Universe {
     late.call("wait", Syscall::Wait, DEADLINES[0], 0, 0);
     actions.list.extend(events.list);
     actions.list.extend(late.list);
-    Universe { name: "memory", start: first, actions: actions.list, required: required(), limit: 300_000, sabotage: None }
+    Universe {
+        name: "memory",
+        start: first,
+        actions: actions.list,
+        required: required(),
+        limit: 300_000,
+        sabotage: None,
+    }
 }
 
 /// Every kind of object, in places where it can meet the others: a slice of a slice, a Memory in a Memory, a thread of a new process.
@@ -92,11 +119,31 @@ fn required() -> Vec<(&'static str, Outcome)> {
         ("destroy", Error::Dead),
     ];
     let done = [
-        "memory.split", "memory.reclaim", "create-region", "create-space", "create-domain", "create-thread", "create-context",
-        "create-portal", "create-notification", "region.scrub", "region.attach", "region.detach", "region.slice", "space.fund",
-        "destroy", "memory.info",
+        "memory.split",
+        "memory.reclaim",
+        "create-region",
+        "create-space",
+        "create-domain",
+        "create-thread",
+        "create-context",
+        "create-portal",
+        "create-notification",
+        "region.scrub",
+        "region.attach",
+        "region.detach",
+        "region.slice",
+        "space.fund",
+        "destroy",
+        "memory.info",
     ];
-    let progress = [("memory.reclaim", Outcome::Progress), ("region.detach", Outcome::Progress), ("destroy", Outcome::Progress)];
+    let progress = [
+        ("memory.reclaim", Outcome::Progress),
+        ("region.detach", Outcome::Progress),
+        ("destroy", Outcome::Progress),
+    ];
     let errors = errors.into_iter().map(|(row, error)| (row, Outcome::error(error)));
-    errors.chain(done.into_iter().map(|row| (row, Outcome::Done))).chain(progress).collect()
+    errors
+        .chain(done.into_iter().map(|row| (row, Outcome::Done)))
+        .chain(progress)
+        .collect()
 }

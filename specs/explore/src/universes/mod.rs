@@ -20,5 +20,9 @@ pub(crate) fn second_domain(machine: &Machine) {
 
 /// Starts a thread of another process.
 pub(crate) fn start(machine: &Machine, slot: u64) {
-    machine::furnish(machine, slot, [ecusson_abi::ops::thread::START, machine::ENTRY, 0, 0, 0, 0]);
+    machine::furnish(
+        machine,
+        slot,
+        [ecusson_abi::ops::thread::START, machine::ENTRY, 0, 0, 0, 0],
+    );
 }
