@@ -7,8 +7,8 @@
 use ecusson_abi::{MESSAGE_WORDS, NO_DEADLINE, Syscall, root_slots};
 use ecusson_core::boot::{Boot, Segment};
 use ecusson_core::host::HostStore;
-use ecusson_core::{Kernel, Store};
 use ecusson_core::thread::flag;
+use ecusson_core::{Kernel, Store};
 use proptest::prelude::*;
 
 type World = Kernel<HostStore<8, 64, 8>>;
@@ -22,7 +22,11 @@ fn world() -> World {
         apic_ids: &[0, 1],
         ticks_per_us: 1,
         now: 0,
-        segments: &[Segment { run: (100, 2), virtual_page: 16, rights: ecusson_abi::Rights(5) }],
+        segments: &[Segment {
+            run: (100, 2),
+            virtual_page: 16,
+            rights: ecusson_abi::Rights(5),
+        }],
         entry: 16 * 4096,
         boot_info: (102, 1),
         bundle: (103, 4),
@@ -56,7 +60,10 @@ fn serve_flushes(kernel: &World) {
     for index in 0..2 {
         let core = kernel.core(index);
         core.serve_flush(|| {});
-        let root = core.current.get().map_or(0, |name| kernel.store.thread(name).root.get());
+        let root = core
+            .current
+            .get()
+            .map_or(0, |name| kernel.store.thread(name).root.get());
         core.loaded_root.set(root);
     }
 }
@@ -97,8 +104,18 @@ fn step() -> impl Strategy<Value = (u8, u64, u64, u64, [u64; MESSAGE_WORDS])> {
     let words = (operation, [argument(), argument(), argument(), argument(), argument()]);
     let second = prop_oneof![6 => Just(0u64), 1 => any::<u64>()];
     (0u8..2, call, argument(), second, words).prop_map(|(core, call, slot, second, (operation, rest))| {
-        let slot = if call == Syscall::ReplyWait as u64 && slot < 40 { NO_DEADLINE } else { slot };
-        (core, call, slot, second, [operation, rest[0], rest[1], rest[2], rest[3], rest[4]])
+        let slot = if call == Syscall::ReplyWait as u64 && slot < 40 {
+            NO_DEADLINE
+        } else {
+            slot
+        };
+        (
+            core,
+            call,
+            slot,
+            second,
+            [operation, rest[0], rest[1], rest[2], rest[3], rest[4]],
+        )
     })
 }
 
@@ -131,9 +148,18 @@ fn the_furnished_world_is_what_it_seems() {
     assert_eq!(kernel.check(), Ok(()));
     let root = kernel.core(0).current.get().expect("root runs");
     for slot in 16..32 {
-        assert!(!kernel.capability(kernel.store.thread(root), slot).expect("slot").is_none(), "slot {slot}");
+        assert!(
+            !kernel
+                .capability(kernel.store.thread(root), slot)
+                .expect("slot")
+                .is_none(),
+            "slot {slot}"
+        );
     }
-    assert!(kernel.core(1).current.get().is_none(), "the other core has not entered the kernel yet");
+    assert!(
+        kernel.core(1).current.get().is_none(),
+        "the other core has not entered the kernel yet"
+    );
     kernel.enter(1, kernel.now.get() + 1);
     kernel.schedule();
     assert!(kernel.core(1).current.get().is_some());
@@ -141,7 +167,10 @@ fn the_furnished_world_is_what_it_seems() {
 
 /// Cases to run: 2000, or what the environment says.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000)
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(2000)
 }
 
 proptest! {
