@@ -4,7 +4,7 @@
 //! the whole call. The machine layer calls them under the kernel lock with the message registers live;
 //! none of them reads or writes a message word.
 
-use ecusson_abi::{Kind, MAX_CALL_DEPTH, Rights};
+use ecusson_abi::{Kind, MAX_CALL_DEPTH, Rights, Status, Syscall};
 
 use crate::kernel::Kernel;
 use crate::notification::Notification;
@@ -76,6 +76,44 @@ impl<S: Store> Kernel<S> {
         caller.sched_context.set(server.sched_context.take());
         caller.callee.set(None);
         core.current.set(Some(caller_name));
+        Some(())
+    }
+
+    /// The system call in the context, if it is `Yield`: to the first of the ready equals, when nobody above is ready and neither side's time has a limit or a weight,
+    /// so that no timer changes. Unlike the other fast paths it comes after the registers are saved.
+    #[inline(always)]
+    pub fn fast_yield(&self, core: &Core, now: u64) -> Option<()> {
+        let name = core.current.get()?;
+        let thread = self.store.thread(name);
+        if thread.context.rax.get() != Syscall::Yield as u64 {
+            return None;
+        }
+        let level = thread.priority.get() & 31;
+        let equals = &core.ready[usize::from(level)];
+        let next_name = equals.first()?;
+        let next = self.store.thread(next_name);
+        let running = core.running_word.get();
+        let is_usual = thread.run.get() == running && core.ready_bitmap.get() >> level == 1;
+        let context = self.store.sched_context(thread.sched_context.get()?);
+        let next_context = self.store.sched_context(next.sched_context.get()?);
+        let is_plain = context.is_plain() && next_context.is_plain();
+        if !is_usual || !is_plain || core.reschedule.get() {
+            return None;
+        }
+        // Nothing may fail from here on.
+        context.total.set(
+            context
+                .total
+                .get()
+                .wrapping_add(now.saturating_sub(core.charged_since.get())),
+        );
+        core.charged_since.set(now);
+        equals.remove(&self.store, next_name, Thread::queue_links);
+        equals.push_back(&self.store, name, Thread::queue_links);
+        thread.set_state(State::Ready);
+        thread.finish(Status::DONE, 0);
+        next.set_state(State::Running);
+        core.current.set(Some(next_name));
         Some(())
     }
 

@@ -67,6 +67,12 @@ impl SchedContext {
         self.is_limited() && self.used.get() >= self.budget.get()
     }
 
+    /// Whether it is bounded neither by a budget nor by a weight: only its total is counted.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.is_limited() && self.weight.get() == 0
+    }
+
     /// Whether it has a limit at all.
     #[must_use]
     pub fn is_limited(&self) -> bool {

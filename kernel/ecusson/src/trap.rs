@@ -22,7 +22,11 @@ const PAGE_FAULT: u64 = 14;
 
 /// The slow path of a system call, whose registers are in the current thread's context.
 pub(crate) fn system_call() {
-    enter(|kernel| kernel.syscall());
+    let kernel = KERNEL.lock();
+    match kernel.fast_yield(kernel.this_core(), clock::now()) {
+        Some(()) => switch::to_current(&kernel),
+        None => enter_with(kernel, |kernel| kernel.syscall()),
+    }
 }
 
 /// An exception of user mode, or an interrupt of user mode or the idle loop.
@@ -92,7 +96,12 @@ pub(crate) fn enter_first() {
 /// One entry into the core, with all that belongs to it.
 #[inline(always)]
 fn enter(handle: impl FnOnce(&Guard<'_>)) {
-    let kernel = KERNEL.lock();
+    enter_with(KERNEL.lock(), handle);
+}
+
+/// As [`enter`], with the lock held already.
+#[inline(always)]
+fn enter_with(kernel: Guard<'_>, handle: impl FnOnce(&Guard<'_>)) {
     kernel.enter(here().index(), clock::now());
     handle(&kernel);
     let core = kernel.this_core();
