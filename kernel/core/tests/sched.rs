@@ -15,7 +15,11 @@ fn configurations() {
     let mut w = World::new();
     let context = w.create(Kind::SchedContext, &[]);
     let weak_platform = w.with_rights(PLATFORM, Rights::POWER);
-    for (slot, error) in [(EMPTY, Error::BadCap), (BELL, Error::BadType), (weak_platform, Error::NoRight)] {
+    for (slot, error) in [
+        (EMPTY, Error::BadCap),
+        (BELL, Error::BadType),
+        (weak_platform, Error::NoRight),
+    ] {
         w.refuses(context, CONFIGURE, &[slot, 0x500, 1, 1], error, 1);
     }
     for place in [2, 32 << 8, 1 << 8, 0x10000 << 32 | 1 << 8] {
@@ -28,7 +32,13 @@ fn configurations() {
     w.refuses(weak, CONFIGURE, &[PLATFORM, 0x500, 1, 1], Error::NoRight, 0);
     w.refuses(weak, BIND, &[ROOT], Error::NoRight, 0);
     w.refuses(weak, ops::sched_context::USED, &[], Error::NoRight, 0);
-    w.refuses(ecusson_abi::root_slots::SCHED_CONTEXT, CONFIGURE, &[PLATFORM, 0x501, 1, 1], Error::BadState, 0);
+    w.refuses(
+        ecusson_abi::root_slots::SCHED_CONTEXT,
+        CONFIGURE,
+        &[PLATFORM, 0x501, 1, 1],
+        Error::BadState,
+        0,
+    );
 }
 
 #[test]
@@ -74,7 +84,11 @@ fn a_budget_is_a_limit() {
     w.timer(1, begin + 100);
     assert_eq!(w.current(1), None, "its budget is used up");
     w.timer(1, begin + 999);
-    assert_eq!(w.current(1), Some(w.thread(thread)), "its next period began with its configuration");
+    assert_eq!(
+        w.current(1),
+        Some(w.thread(thread)),
+        "its next period began with its configuration"
+    );
     assert_eq!(w.invoke(context, ops::sched_context::USED, &[]), Ok((Event::Done, 100)));
 }
 
@@ -102,7 +116,10 @@ fn interrupts() {
     w.refuses(PLATFORM, platform::IRQ, &[4, 0, 4, MEMORY, slot], Error::BadArg, 3);
     w.refuses(PLATFORM, platform::IRQ, &[4, 0, 0, BELL, slot], Error::BadType, 4);
     w.refuses(PLATFORM, platform::IRQ, &[4, 0, 0, MEMORY, BELL], Error::Occupied, 5);
-    assert_eq!(w.invoke(PLATFORM, platform::IRQ, &[4, 0, platform::LEVEL, MEMORY, slot]), DONE);
+    assert_eq!(
+        w.invoke(PLATFORM, platform::IRQ, &[4, 0, platform::LEVEL, MEMORY, slot]),
+        DONE
+    );
     let other = w.slot();
     w.refuses(PLATFORM, platform::IRQ, &[4, 0, 0, MEMORY, other], Error::Occupied, 1);
     let bell = w.create(Kind::Notification, &[]);
@@ -113,10 +130,19 @@ fn interrupts() {
     w.refuses(slot, ops::interrupt::BIND, &[bell, 3], Error::Occupied, 0);
     w.kernel.enter(0, w.kernel.now.get());
     w.kernel.interrupt(FIRST_VECTOR);
-    assert_eq!(w.kernel.core(0).effect.replace(Effect::Nothing), Effect::MaskLine { line: 4 });
-    assert_eq!(w.on(0, Syscall::Wait, ecusson_abi::NO_DEADLINE, 0, [0; 6]), Some(Ok((Event::Signal, 8))));
+    assert_eq!(
+        w.kernel.core(0).effect.replace(Effect::Nothing),
+        Effect::MaskLine { line: 4 }
+    );
+    assert_eq!(
+        w.on(0, Syscall::Wait, ecusson_abi::NO_DEADLINE, 0, [0; 6]),
+        Some(Ok((Event::Signal, 8)))
+    );
     assert_eq!(w.invoke(slot, ops::interrupt::ACK, &[]), DONE);
-    assert_eq!(w.kernel.core(0).effect.replace(Effect::Nothing), Effect::UnmaskLine { line: 4 });
+    assert_eq!(
+        w.kernel.core(0).effect.replace(Effect::Nothing),
+        Effect::UnmaskLine { line: 4 }
+    );
     let weak = w.with_rights(slot, Rights::READ);
     w.refuses(weak, ops::interrupt::ACK, &[], Error::NoRight, 0);
 }
@@ -129,7 +155,13 @@ fn vectors_run_out() {
         assert_eq!(w.message_interrupt(pool, 250), DONE);
         assert_eq!(w.invoke(SELF, ops::protection_domain::DROP, &[250]), DONE);
     }
-    w.refuses(PLATFORM, platform::IRQ, &[platform::MSI, 0, 0, pool, 250], Error::Busy, 2);
+    w.refuses(
+        PLATFORM,
+        platform::IRQ,
+        &[platform::MSI, 0, 0, pool, 250],
+        Error::Busy,
+        2,
+    );
 }
 
 #[test]
@@ -145,7 +177,14 @@ fn ports() {
     let mut made = Vec::new();
     for first in 0..9 {
         made.push(w.slot());
-        assert_eq!(w.invoke(PLATFORM, platform::PORTS, &[0x3F8 + first, 1, MEMORY, made[first as usize]]), DONE);
+        assert_eq!(
+            w.invoke(
+                PLATFORM,
+                platform::PORTS,
+                &[0x3F8 + first, 1, MEMORY, made[first as usize]]
+            ),
+            DONE
+        );
     }
     let space = w.create(Kind::Space, &[ops::space::HOST]);
     let dead = w.dead(Kind::ProtectionDomain, &[1, space]);
@@ -178,8 +217,17 @@ fn device_memory_and_power() {
     assert_eq!(w.invoke(PLATFORM, platform::POWER, &[platform::OFF]), DONE);
     assert_eq!(w.kernel.core(0).effect.replace(Effect::Nothing), Effect::PowerOff);
     assert_eq!(w.invoke(PLATFORM, platform::INFO, &[]), Ok((Event::Done, 2)));
+    w.refuses(PLATFORM, platform::CHECK, &[], Error::Unsupported, 0);
+    w.kernel.is_test.set(true);
+    assert_eq!(w.invoke(PLATFORM, platform::CHECK, &[]), DONE);
     let nothing = w.with_rights(PLATFORM, Rights::NONE);
-    for operation in [platform::IRQ, platform::PORTS, platform::MMIO, platform::POWER] {
+    for operation in [
+        platform::IRQ,
+        platform::PORTS,
+        platform::MMIO,
+        platform::POWER,
+        platform::CHECK,
+    ] {
         w.refuses(nothing, operation, &[0, 1, 0, MEMORY, slot], Error::NoRight, 0);
     }
 }

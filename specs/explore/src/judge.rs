@@ -165,8 +165,7 @@ impl<'u> Judge<'u> {
             if capability.is_none() || is_old || capability.epoch >> 4 > self.last_epoch {
                 continue;
             }
-            let same_object =
-                |old: &Capability| old.epoch == capability.epoch && (old.word ^ capability.word) >> 16 == 0;
+            let same_object = |old: &Capability| old.epoch == capability.epoch && old.address() == capability.address();
             let covers = |old: &Capability| old.rights().has(Rights::GRANT) && old.rights().has(capability.rights());
             let has_source = self
                 .capabilities

@@ -102,7 +102,7 @@ fn rights_that_grow() {
         for &(page, slot, capability) in &all {
             let is_managed = |other: &Capability| other.epoch == capability.epoch && other.rights().has(Rights::MANAGE);
             if !all.iter().any(|(_, _, other)| is_managed(other)) {
-                let word = capability.word | u64::from(Rights::ALL.0) << 8;
+                let word = capability.word | u64::from(Rights::ALL.0) << 4;
                 machine
                     .store
                     .slot(ecusson_core::Frame(page), slot)

@@ -1,5 +1,5 @@
 //! A machine for tests that read like a transcript: root on core 0 makes system calls and says what it expects.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use ecusson_abi::{Error, Event, Kind, Rights, Status, Syscall, Words, ops, root_slots};
 use ecusson_core::boot::{Boot, Segment};
