@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 /// What the script may count on anywhere.
 const BARE_MACHINE: &[&str] = &[
     "awk", "cat", "cksum", "cmp", "cp", "dirname", "env", "find", "grep", "head", "mkdir", "mv", "rm", "sed", "sh",
-    "sort", "tail", "tr",
+    "timeout", "sort", "tail", "tr",
 ];
 
 /// What stands for the packages.
