@@ -96,7 +96,11 @@ fn destruction_kills_every_copy_and_reuse_revives_none() {
     w.refuses(weak, ops::DESTROY, &[], Error::NoRight, 0);
     assert_eq!(w.invoke(original, ops::DESTROY, &[]), DONE);
     let successor = w.create(Kind::Notification, &[]);
-    assert_eq!(w.object::<Notification>(successor), w.object::<Notification>(copy), "the room is used again");
+    assert_eq!(
+        w.object::<Notification>(successor),
+        w.object::<Notification>(copy),
+        "the room is used again"
+    );
     for slot in [original, copy] {
         w.refuses(slot, ops::DESTROY, &[], Error::Dead, 0);
     }

@@ -27,8 +27,15 @@ fn transfer(send: Option<u64>, receive: Option<u64>) -> u64 {
 /// A server above root that waits for calls, with a slot open if one is given.
 fn server(w: &mut World, receive: Option<u64>) -> u64 {
     let thread = w.thread_on(0, ABOVE);
-    assert_eq!(w.current(0).map(|name| name.address()), Some(server_name(w, thread)), "the server preempts root");
-    assert_eq!(w.on(0, Syscall::ReplyWait, NO_DEADLINE, transfer(None, receive), [0; 6]), None);
+    assert_eq!(
+        w.current(0).map(|name| name.address()),
+        Some(server_name(w, thread)),
+        "the server preempts root"
+    );
+    assert_eq!(
+        w.on(0, Syscall::ReplyWait, NO_DEADLINE, transfer(None, receive), [0; 6]),
+        None
+    );
     thread
 }
 
@@ -45,7 +52,10 @@ fn a_call_and_its_reply() {
     assert_eq!(call(&w, portal), None);
     assert_eq!(w.answer_of(server), Some(Ok((Event::Done, 77))));
     assert_eq!(w.kernel.store.thread(server).context.words(), WORDS);
-    assert_eq!(w.on(0, Syscall::ReplyWait, NO_DEADLINE, 0, [21, 22, 23, 24, 25, 26]), None);
+    assert_eq!(
+        w.on(0, Syscall::ReplyWait, NO_DEADLINE, 0, [21, 22, 23, 24, 25, 26]),
+        None
+    );
     assert_eq!(w.answer_of(root), Some(DONE));
     assert_eq!(w.kernel.store.thread(root).context.words(), [21, 22, 23, 24, 25, 26]);
 }
@@ -56,13 +66,26 @@ fn calls_that_are_refused() {
     let portal = w.portal(ROOT, 0, ops::portal::PASSIVE);
     let weak = w.with_rights(portal, Rights::MANAGE);
     let dead = w.dead(Kind::Portal, &[ROOT, 0, 0]);
-    for (slot, error) in [(EMPTY, Error::BadCap), (BELL, Error::BadType), (weak, Error::NoRight), (dead, Error::Dead)] {
+    for (slot, error) in [
+        (EMPTY, Error::BadCap),
+        (BELL, Error::BadType),
+        (weak, Error::NoRight),
+        (dead, Error::Dead),
+    ] {
         assert_eq!(call(&w, slot), Some(failed(error, 0)));
     }
-    assert_eq!(call(&w, portal), Some(failed(Error::TooDeep, 0)), "root would wait for itself");
+    assert_eq!(
+        call(&w, portal),
+        Some(failed(Error::TooDeep, 0)),
+        "root would wait for itself"
+    );
     let idle = w.bare_thread(0);
     let active = w.portal(idle, 0, ops::portal::ACTIVE);
-    assert_eq!(call(&w, active), Some(failed(Error::BadState, 0)), "an active server needs time of its own");
+    assert_eq!(
+        call(&w, active),
+        Some(failed(Error::BadState, 0)),
+        "an active server needs time of its own"
+    );
     w.until_done(idle, ops::DESTROY, &[]);
     assert_eq!(call(&w, active), Some(failed(Error::Dead, 0)));
 }
@@ -89,15 +112,28 @@ fn capabilities_travel_into_open_slots_only() {
     let portal = w.portal(server, 0, 0);
     let weak = w.with_rights(BELL, Rights::SIGNAL);
     for (slot, error) in [(EMPTY, Error::BadCap), (weak, Error::NoRight)] {
-        assert_eq!(w.on(0, Syscall::Call, portal, transfer(Some(slot), None), WORDS), Some(failed(error, 1)));
+        assert_eq!(
+            w.on(0, Syscall::Call, portal, transfer(Some(slot), None), WORDS),
+            Some(failed(error, 1))
+        );
     }
     assert_eq!(w.on(0, Syscall::Call, portal, transfer(Some(BELL), None), WORDS), None);
-    let status = Status(w.kernel.store.thread(w.current(0).expect("the server runs")).context.rax.get());
+    let status = Status(
+        w.kernel
+            .store
+            .thread(w.current(0).expect("the server runs"))
+            .context
+            .rax
+            .get(),
+    );
     assert!(status.has_capability());
     // The slot is closed again: nothing comes a second time, into this slot or another.
     assert_eq!(w.on(0, Syscall::ReplyWait, NO_DEADLINE, 0, [0; 6]), None);
     assert_eq!(w.on(0, Syscall::Call, portal, transfer(Some(BELL), None), WORDS), None);
-    assert_eq!(w.on(0, Syscall::ReplyWait, NO_DEADLINE, transfer(Some(BELL), None), [0; 6]), None);
+    assert_eq!(
+        w.on(0, Syscall::ReplyWait, NO_DEADLINE, transfer(Some(BELL), None), [0; 6]),
+        None
+    );
     w.refuses(second, ops::IDENTIFY, &[], Error::BadCap, 0);
     assert!(w.invoke(target, ops::IDENTIFY, &[]).is_ok());
 }
@@ -127,12 +163,28 @@ fn signals() {
     let mut w = World::new();
     assert_eq!(w.on(0, Syscall::Signal, BELL, 0, [5, 0, 0, 0, 0, 0]), Some(DONE));
     assert_eq!(w.on(0, Syscall::Signal, BELL, 0, [8, 0, 0, 0, 0, 0]), Some(DONE));
-    assert_eq!(w.on(0, Syscall::Wait, NO_DEADLINE, 0, [0; 6]), Some(Ok((Event::Signal, 13))), "all at once");
-    assert_eq!(w.on(0, Syscall::Wait, 1, 0, [0; 6]), Some(Ok((Event::Deadline, 0))), "the time is over");
+    assert_eq!(
+        w.on(0, Syscall::Wait, NO_DEADLINE, 0, [0; 6]),
+        Some(Ok((Event::Signal, 13))),
+        "all at once"
+    );
+    assert_eq!(
+        w.on(0, Syscall::Wait, 1, 0, [0; 6]),
+        Some(Ok((Event::Deadline, 0))),
+        "the time is over"
+    );
     let weak = w.with_rights(BELL, Rights::BIND);
     let dead = w.dead(Kind::Notification, &[]);
-    for (slot, error) in [(EMPTY, Error::BadCap), (MEMORY, Error::BadType), (weak, Error::NoRight), (dead, Error::Dead)] {
-        assert_eq!(w.on(0, Syscall::Signal, slot, 0, [1, 0, 0, 0, 0, 0]), Some(failed(error, 0)));
+    for (slot, error) in [
+        (EMPTY, Error::BadCap),
+        (MEMORY, Error::BadType),
+        (weak, Error::NoRight),
+        (dead, Error::Dead),
+    ] {
+        assert_eq!(
+            w.on(0, Syscall::Signal, slot, 0, [1, 0, 0, 0, 0, 0]),
+            Some(failed(error, 0))
+        );
     }
 }
 
@@ -168,9 +220,19 @@ fn starts() {
     let weak = w.with_rights(thread, Rights::READ);
     w.refuses(weak, ops::thread::START, &[ENTRY], Error::NoRight, 0);
     w.refuses(thread, ops::thread::START, &[u64::MAX], Error::BadArg, 1);
-    w.refuses(thread, ops::thread::START, &[ecusson_abi::USER_PAGES * 4096], Error::BadArg, 1);
+    w.refuses(
+        thread,
+        ops::thread::START,
+        &[ecusson_abi::USER_PAGES * 4096],
+        Error::BadArg,
+        1,
+    );
     w.reschedule(1);
-    assert_eq!(w.invoke(thread, ops::thread::START, &[ENTRY]), failed(Error::Busy, 0), "it runs: its core lets go first");
+    assert_eq!(
+        w.invoke(thread, ops::thread::START, &[ENTRY]),
+        failed(Error::Busy, 0),
+        "it runs: its core lets go first"
+    );
     w.reschedule(1);
     assert_eq!(w.invoke(thread, ops::thread::START, &[ENTRY]), DONE);
 }
@@ -192,7 +254,11 @@ fn registers() {
         w.refuses(thread, poke, &[register, 1], Error::BadArg, 1);
     }
     w.refuses(thread, poke, &[2 << 8 | 4, u64::MAX], Error::BadArg, 2);
-    assert_eq!(w.invoke(thread, poke, &[2 << 8 | 3, u64::MAX]), DONE, "of the flags only harmless ones are set");
+    assert_eq!(
+        w.invoke(thread, poke, &[2 << 8 | 3, u64::MAX]),
+        DONE,
+        "of the flags only harmless ones are set"
+    );
     let flags = w.kernel.store.thread(w.thread(thread)).context.rflags.get();
     assert_eq!(flags, 0xFD7 & !0x28 | 0x200);
     assert_eq!(w.invoke(thread, poke, &[0, 99]), DONE);
@@ -203,7 +269,10 @@ fn registers() {
     for operation in [peek, poke, ops::thread::INFO] {
         w.refuses(nobody, operation, &[0], Error::NoRight, 0);
     }
-    assert_eq!(w.invoke(thread, ops::thread::INFO, &[]), Ok((Event::Done, ops::thread_state::RUNNABLE | ops::thread_state::STOPPED)));
+    assert_eq!(
+        w.invoke(thread, ops::thread::INFO, &[]),
+        Ok((Event::Done, ops::thread_state::RUNNABLE | ops::thread_state::STOPPED))
+    );
 }
 
 #[test]
@@ -212,23 +281,46 @@ fn faults() {
     let thread = w.thread_on(1, 20);
     let portal = w.portal(ROOT, 5, ops::portal::ACTIVE);
     let dead = w.dead(Kind::Portal, &[ROOT, 0, 0]);
-    w.refuses_bad_capabilities(thread, ops::thread::SET_FAULT_HANDLER, |slot| vec![slot], 1, portal, dead);
+    w.refuses_bad_capabilities(
+        thread,
+        ops::thread::SET_FAULT_HANDLER,
+        |slot| vec![slot],
+        1,
+        portal,
+        dead,
+    );
     assert_eq!(w.invoke(thread, ops::thread::SET_FAULT_HANDLER, &[portal]), DONE);
     let (root, name) = (w.thread(ROOT), w.thread(thread));
-    for (reply, state) in [(ecusson_abi::fault::RESUME, State::Running), (ecusson_abi::fault::STOP, State::Inactive)] {
+    for (reply, state) in [
+        (ecusson_abi::fault::RESUME, State::Running),
+        (ecusson_abi::fault::STOP, State::Inactive),
+    ] {
         w.reschedule(1);
         assert_eq!(w.current(1), Some(name));
-        assert_eq!(w.on(0, Syscall::ReplyWait, NO_DEADLINE, 0, [reply, 0, 0, 0, 0, 0]), None);
+        assert_eq!(
+            w.on(0, Syscall::ReplyWait, NO_DEADLINE, 0, [reply, 0, 0, 0, 0, 0]),
+            None
+        );
         w.kernel.enter(1, w.kernel.now.get() + 1);
-        w.kernel.fault(Fault { vector: 14, code: 6, address: 0x1234 });
+        w.kernel.fault(Fault {
+            vector: 14,
+            code: 6,
+            address: 0x1234,
+        });
         w.reschedule(0);
         assert_eq!(w.answer_of(root), Some(Ok((Event::Done, 5))));
         let words = w.kernel.store.thread(root).context.words();
         assert_eq!(words[..3], [ecusson_abi::fault::FAULT + 14, 6, 0x1234]);
-        assert_eq!(w.on(0, Syscall::ReplyWait, w.kernel.now.get(), 0, [reply, 0, 0, 0, 0, 0]), Some(Ok((Event::Deadline, 0))));
+        assert_eq!(
+            w.on(0, Syscall::ReplyWait, w.kernel.now.get(), 0, [reply, 0, 0, 0, 0, 0]),
+            Some(Ok((Event::Deadline, 0)))
+        );
         w.reschedule(1);
         assert_eq!(w.kernel.store.thread(name).state(), state);
     }
-    assert_eq!(w.invoke(thread, ops::thread::INFO, &[]), Ok((Event::Done, ops::thread_state::INACTIVE)));
+    assert_eq!(
+        w.invoke(thread, ops::thread::INFO, &[]),
+        Ok((Event::Done, ops::thread_state::INACTIVE))
+    );
     assert!(w.invoke(SELF, ops::IDENTIFY, &[]).is_ok());
 }

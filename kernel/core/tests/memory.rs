@@ -103,6 +103,12 @@ fn creations_with_bad_arguments() {
         3,
     );
     w.refuses(MEMORY, CREATE, &[Kind::Space as u64, slot, 3], Error::BadArg, 3);
+}
+
+#[test]
+fn creations_of_processes_with_bad_arguments() {
+    let mut w = World::new();
+    let slot = w.slot();
     w.refuses(
         MEMORY,
         CREATE,
