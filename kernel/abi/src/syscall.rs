@@ -35,7 +35,8 @@ pub enum Syscall {
     VcpuRun = 5,
     /// Let the next thread of the same priority run.
     Yield = 6,
-    /// Debug builds: write the bytes of words 1 to 5 to the kernel's log; word 0 is their number.
+    /// Write the bytes of words 1 to 5 to the console; word 0 is their number, 40 at most. In every build until a driver
+    /// process owns the serial port.
     Log = 7,
 }
 
