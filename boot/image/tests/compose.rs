@@ -77,7 +77,9 @@ fn the_image_is_what_the_loader_expects() {
     );
     let start = data.file_offset as usize;
     assert_eq!(&bytes[start..start + 40], [[0; 16].as_slice(), &[0x22; 24]].concat());
-    assert_eq!(image.kernel_bytes, 0x1000 + 0x2000 + 0x3000);
+    let in_file: u64 = header.kernel.used().iter().map(|segment| segment.file_bytes).sum();
+    let in_memory: u64 = header.kernel.used().iter().map(|segment| segment.memory_bytes).sum();
+    assert_eq!((image.kernel_bytes, in_memory), (in_file, 0x1000 + 0x2000 + 0x3000));
 }
 
 #[test]
