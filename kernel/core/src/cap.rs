@@ -108,6 +108,17 @@ impl Capability {
         self.word >> 12
     }
 
+    /// How the page of such an object is tagged: a page that became a thread's must not pass for small objects.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tag(self) -> Tag {
+        match self.word & 0xF {
+            5 => Tag::Thread,
+            4 => Tag::Domain,
+            _ => Tag::Small,
+        }
+    }
+
     /// What `IDENTIFY` says: kind, and rights from bit 8.
     #[must_use]
     pub const fn identity(self) -> u64 {
@@ -178,8 +189,7 @@ impl<S: Store> Kernel<S> {
     #[inline(always)]
     pub fn is_live(&self, capability: Capability) -> bool {
         let address = capability.address();
-        let tag = self.store.frame(Frame::of_address(address)).tag_owner.get() as u8;
-        let is_object = (Tag::Small as u8..=Tag::Domain as u8).contains(&tag);
+        let is_object = self.store.frame(Frame::of_address(address)).is(capability.tag());
         is_object && self.store.header(address).epoch.get() == capability.epoch && capability.epoch != 0
     }
 }

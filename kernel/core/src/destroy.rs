@@ -17,7 +17,7 @@ use crate::protection_domain::ProtectionDomain;
 use crate::region::Region;
 use crate::sched_context::SchedContext;
 use crate::space::Space;
-use crate::store::{Store, Tag};
+use crate::store::Store;
 use crate::thread::Thread;
 
 /// Whether a destruction is finished.
@@ -56,8 +56,7 @@ impl<S: Store> Kernel<S> {
 
     fn is_dying(&self, capability: Capability) -> bool {
         let address = capability.address();
-        let tag = self.store.frame(Frame::of_address(address)).tag();
-        let is_object = matches!(tag, Tag::Small | Tag::Thread | Tag::Domain);
+        let is_object = self.store.frame(Frame::of_address(address)).is(capability.tag());
         is_object && capability.epoch != 0 && self.store.header(address).dying.get() == capability.epoch
     }
 
