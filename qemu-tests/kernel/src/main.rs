@@ -1,5 +1,9 @@
 //! The figures of group `kernel`: instructions, as the time stamp counter shows them when QEMU counts one instruction as one
 //! nanosecond. Each line `BENCH key value` goes to `./x bench`. User stubs are included in every figure.
+//!
+//! Where a debug console answers (QEMU's `isa-debugcon`), a trace of each instruction is being taken: few repetitions, each
+//! stretch that counts between two calls of [`mark`], and a line `TRACE key repetitions span` for each figure. `span` is
+//! `all`, or `last-entry` where only the kernel's last stretch before the second mark counts.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -13,8 +17,55 @@ use ecusson_test_kit::{Kit, PAGE, Process, Share, Worker, print};
 ecusson_rt::root_entry!(main, stack: 32768);
 
 /// Repetitions after [`WARM_UP`].
-const ROUNDS: u64 = 10_000;
-const WARM_UP: u64 = 100;
+static ROUNDS: AtomicU64 = AtomicU64::new(10_000);
+/// Repetitions under trace. What lies between marks and repetitions is fewer instructions than this, so that it vanishes in
+/// the average.
+const TRACED_ROUNDS: u64 = 40;
+const WARM_UP: u64 = 20;
+/// QEMU's debug console, which answers a read with its own number.
+const DEBUG_CONSOLE: u16 = 0xE9;
+
+/// Calls of [`mark`].
+static MARKS: AtomicU64 = AtomicU64::new(0);
+
+/// Begins and ends, in turn, a stretch of the trace that counts.
+#[inline(never)]
+fn mark() {
+    MARKS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn rounds() -> u64 {
+    ROUNDS.load(Ordering::Relaxed)
+}
+
+fn is_traced() -> bool {
+    rounds() == TRACED_ROUNDS
+}
+
+/// Reads the debug console's port for [`settle_rounds`].
+extern "C" fn probe(finished: u64) -> ! {
+    if u16::from(sys::in_byte(DEBUG_CONSOLE)) == DEBUG_CONSOLE {
+        ROUNDS.store(TRACED_ROUNDS, Ordering::Relaxed);
+    }
+    let _ = sys::signal(finished, 1);
+    loop {
+        let _ = sys::wait(NO_DEADLINE);
+    }
+}
+
+/// Asks for the debug console from a process of its own: threads of one that has ports do not take the kernel's fast path.
+fn settle_rounds(kit: &Kit) {
+    let process = kit.process();
+    let ports = kit.slot();
+    let range = [platform::PORTS, DEBUG_CONSOLE.into(), 1, kit.memory(), ports, 0];
+    kit.must(root_slots::PLATFORM, range);
+    kit.must(ports, [ops::ports::ATTACH, process.domain, 0, 0, 0, 0]);
+    kit.grant(process, root_slots::NOTIFICATION, Rights::ALL);
+    let worker = kit.worker(process.domain, Share::unlimited(0, 30), 0);
+    kit.start(worker, probe, root_slots::NOTIFICATION);
+    let _ = sys::wait(NO_DEADLINE);
+    kit.reset();
+}
 
 extern "C" fn one_word_server(_: u64) -> ! {
     loop {
@@ -34,15 +85,28 @@ fn average(mut action: impl FnMut()) -> u64 {
     for _ in 0..WARM_UP {
         action();
     }
+    let rounds = rounds();
+    mark();
     let begin = sys::now();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         action();
     }
-    (sys::now() - begin) / ROUNDS
+    let end = sys::now();
+    mark();
+    (end - begin) / rounds
 }
 
 fn report(key: &str, value: u64) {
+    report_span(key, value, rounds(), "all");
+}
+
+/// A figure, and for a trace: of how many repetitions, and what of a stretch counts.
+#[inline(never)]
+fn report_span(key: &str, value: u64, repetitions: u64, span: &str) {
     print(format_args!("BENCH {key} {value}"));
+    if is_traced() {
+        print(format_args!("TRACE {key} {repetitions} {span}"));
+    }
 }
 
 fn serve(kit: &Kit, domain: u64, entry: ecusson_test_kit::Entry, mode: u64) -> u64 {
@@ -97,7 +161,7 @@ fn yields(kit: &Kit) {
     let process = kit.process();
     let worker = kit.worker(process.domain, Share::unlimited(0, 30), 0);
     kit.start(worker, yielder, 0);
-    report("yield_cross_pd", average(sys::yield_now) / 2);
+    report_span("yield_cross_pd", average(sys::yield_now) / 2, rounds() * 2, "all");
     kit.reset();
 }
 
@@ -133,16 +197,17 @@ fn mapping(kit: &Kit) {
     kit.must(region, [ops::region::SCRUB, 0, 0, 0, 0, 0]);
     let attach = [ops::region::ATTACH, root_slots::SPACE, window, 3, 0, 0];
     let mut total = 0;
-    for round in 0..WARM_UP + 1000 {
+    for _ in 0..rounds() {
+        mark();
         let begin = sys::now();
         let answer = sys::invoke(region, attach);
         let end = sys::now();
-        if round >= WARM_UP && answer.status.0 == 0 {
-            total += end - begin;
-        }
+        mark();
+        kit.expect(answer.status.0 == 0, "the page is attached");
+        total += end - begin;
         kit.must(region, [ops::region::DETACH, 0, 0, 0, 0, 0]);
     }
-    report("map_page", total / 1000);
+    report("map_page", total / rounds());
     kit.reset();
 }
 
@@ -155,8 +220,13 @@ extern "C" fn spinner(_: u64) -> ! {
     }
 }
 
+/// Interrupts of the interval timer that are taken: each lets the spinning thread run for a while, most of the trace.
+const INTERRUPTS: u64 = 10;
+/// Counts of the timer (1.193 MHz) until it interrupts.
+const DELAY: u8 = 0x30;
+
 /// The interval timer's interrupt while another process spins: from its last sign of life to the handler's first instruction
-/// after its wait. Up to a turn of the spinning loop (four instructions) is counted along.
+/// after its wait. Up to a turn of the spinning loop (four instructions) is counted along; a trace counts exactly.
 fn interrupts(kit: &Kit) {
     let process: Process = kit.process();
     let worker: Worker = kit.worker(process.domain, Share::unlimited(0, 5), 0);
@@ -167,24 +237,27 @@ fn interrupts(kit: &Kit) {
     kit.must(interrupt, [ops::interrupt::BIND, root_slots::NOTIFICATION, 7, 0, 0, 0]);
     kit.start(worker, spinner, 0);
     let mut least = u64::MAX;
-    for _ in 0..200 {
+    for _ in 0..INTERRUPTS {
         sys::out_byte(0x43, 0x30);
+        sys::out_byte(0x40, DELAY);
         sys::out_byte(0x40, 0x00);
-        sys::out_byte(0x40, 0x01);
+        mark();
         let _ = sys::wait(NO_DEADLINE);
         let now = sys::now();
+        mark();
         least = least.min(now - LAST_SEEN.load(Ordering::Relaxed));
         kit.must(interrupt, [ops::interrupt::ACK, 0, 0, 0, 0, 0]);
     }
-    report("interrupt_to_user", least);
+    report_span("interrupt_to_user", least, INTERRUPTS, "last-entry");
     kit.reset();
 }
 
 fn main() -> ! {
     let began = sys::now();
     let kit = Kit::new();
-    report("boot_to_root_ticks", began);
-    let _ = Rights::ALL;
+    // Since power-on: `./x bench` takes away what the firmware needs.
+    print(format_args!("BENCH power_on_to_root_instructions {began}"));
+    settle_rounds(&kit);
     ipc(&kit);
     simple_calls(&kit);
     yields(&kit);

@@ -8,6 +8,8 @@
 //! forbid = ["unexpected fault"]    # none may be
 //! ```
 //!
+//! A benchmark (`purpose = "bench"`) may have a table `[bench]`: [`BenchOptions`].
+//!
 //! Called by xtask's `test` and `bench`; a [`Case`] goes to [`crate::case::run`].
 
 use std::fs;
@@ -72,6 +74,28 @@ pub struct Description {
     /// QEMU's exit status: 33 after the image wrote 0x10 to the exit port, 0 after it switched the machine off.
     #[serde(default = "default_exit")]
     pub exit: i32,
+    /// What `./x bench` makes of the figures.
+    #[serde(default)]
+    pub bench: BenchOptions,
+}
+
+/// The table `[bench]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BenchOptions {
+    /// The group it belongs to, if not that of its folder's name.
+    pub group: Option<String>,
+    /// Figures whose keys begin otherwise are left out.
+    #[serde(default)]
+    pub only: String,
+    /// Appended to each key.
+    #[serde(default)]
+    pub suffix: String,
+    /// Whether each instruction is traced: the figures are then loads, stores and serialising instructions.
+    #[serde(default)]
+    pub trace: bool,
+    /// A figure in instructions since power-on, and the key of the same since the image's first instruction (PVH only).
+    pub from_entry: Option<[String; 2]>,
 }
 
 fn one_core() -> Vec<u32> {
