@@ -63,6 +63,19 @@ impl Window {
         self.bytes
     }
 
+    /// Where this process sees it. A number: what lies there is reached by this window's functions, or by those of whoever
+    /// the window is given up to (`ecusson-guestmem`).
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// How it is mapped.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
     fn place(&self, offset: u64, length: usize) -> Result<*mut u8, OutOfWindow> {
         let end = offset.checked_add(length as u64).ok_or(OutOfWindow)?;
         if end <= self.bytes {
