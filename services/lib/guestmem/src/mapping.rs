@@ -23,13 +23,9 @@ pub struct Mapping {
 #[derive(Debug)]
 enum Backing {
     /// A Region attached to this process. Held, so that nobody writes by it or closes it.
-    Window {
-        _window: window::Window,
-    },
+    Window { _window: window::Window },
     /// Memory of this process's own heap; as atomics, because it is changed through a shared reference.
-    Own {
-        _words: Box<[AtomicU64]>,
-    },
+    Own { _words: Box<[AtomicU64]> },
 }
 
 impl Mapping {

@@ -111,8 +111,14 @@ fn integers_are_little_endian_and_aligned() {
         })
     };
     assert_eq!(memory.load_u16(Gpa(9)).map(u64::from), fault(9, FaultKind::Unaligned));
-    assert_eq!(memory.store_u64(Gpa(12), 0).map(|()| 0), fault(12, FaultKind::Unaligned));
-    assert_eq!(memory.store_u16(Gpa(256), 1).map(|()| 0), fault(256, FaultKind::ReadOnly));
+    assert_eq!(
+        memory.store_u64(Gpa(12), 0).map(|()| 0),
+        fault(12, FaultKind::Unaligned)
+    );
+    assert_eq!(
+        memory.store_u16(Gpa(256), 1).map(|()| 0),
+        fault(256, FaultKind::ReadOnly)
+    );
     assert_eq!(memory.load_u64(Gpa(128)), fault(128, FaultKind::Outside));
 }
 
@@ -136,6 +142,9 @@ fn what_is_no_memory_map_is_refused() {
 #[test]
 fn parts_of_a_range_stay_inside() {
     let range = memory().range(Gpa(16), 32, Access::Write).unwrap();
-    assert_eq!(range.part(8, 24).map(|part| (part.address(), part.bytes())), Some((Gpa(24), 24)));
+    assert_eq!(
+        range.part(8, 24).map(|part| (part.address(), part.bytes())),
+        Some((Gpa(24), 24))
+    );
     assert!(range.part(8, 25).is_none() && range.part(u64::MAX, 1).is_none());
 }
