@@ -72,64 +72,66 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// [`HEADER`] and [`ENTRIES`] encoded, one line a field.
+const BOOT_TABLE_BYTES: &[&str] = &[
+    "45434254",
+    "0100", // magic, version
+    "036e6963",
+    "02",
+    "ac02",
+    "1e",
+    "04",
+    "0b", // header
+    "00",
+    "096c6f672e7772697465",
+    "10",
+    "01",
+    "0473656e64",
+    "03766d6d",
+    "8180808010",
+    "02",
+    "03697271",
+    "11",
+    "03",
+    "03697271",
+    "03766d6d",
+    "05",
+    "04",
+    "08766d6d2e6b69636b",
+    "12",
+    "3f",
+    "05",
+    "0472696e67",
+    "13",
+    "808080808002",
+    "40",
+    "01",
+    "06",
+    "0462617230",
+    "14",
+    "808080818002",
+    "20",
+    "07",
+    "027130",
+    "15",
+    "11",
+    "00",
+    "08",
+    "04636f6d31",
+    "16",
+    "f807",
+    "08",
+    "09",
+    "17",
+    "10",
+    "0a",
+    "18",
+];
+
 #[test]
 fn boot_table_bytes() {
     let bytes = encode(&HEADER, &ENTRIES).unwrap();
-    let expected = [
-        "45434254",
-        "0100", // magic, version
-        "036e6963",
-        "02",
-        "ac02",
-        "1e",
-        "04",
-        "0b", // header
-        "00",
-        "096c6f672e7772697465",
-        "10",
-        "01",
-        "0473656e64",
-        "03766d6d",
-        "8180808010",
-        "02",
-        "03697271",
-        "11",
-        "03",
-        "03697271",
-        "03766d6d",
-        "05",
-        "04",
-        "08766d6d2e6b69636b",
-        "12",
-        "3f",
-        "05",
-        "0472696e67",
-        "13",
-        "808080808002",
-        "40",
-        "01",
-        "06",
-        "0462617230",
-        "14",
-        "808080818002",
-        "20",
-        "07",
-        "027130",
-        "15",
-        "11",
-        "00",
-        "08",
-        "04636f6d31",
-        "16",
-        "f807",
-        "08",
-        "09",
-        "17",
-        "10",
-        "0a",
-        "18",
-    ];
-    assert_eq!(hex(&bytes), expected.concat());
+    assert_eq!(hex(&bytes), BOOT_TABLE_BYTES.concat());
 }
 
 #[test]
@@ -230,10 +232,30 @@ fn capabilities() -> Vec<Capability> {
         .collect()
 }
 
-// Long: it names every field once.
-#[allow(clippy::too_many_lines)]
-fn composition() -> Composition {
-    let process = Process {
+fn thread() -> Thread {
+    Thread {
+        name: "main".to_owned(),
+        stack_pages: 4,
+        core: 1,
+        priority: 20,
+        weight: 256,
+        budget_us: 5000,
+        period_us: 10_000,
+        fpu: true,
+        notification: Some(0),
+    }
+}
+
+fn portal(name: &str, mode: PortalMode) -> Portal {
+    Portal {
+        name: name.to_owned(),
+        mode,
+        thread: 0,
+    }
+}
+
+fn process() -> Process {
+    Process {
         name: "a".to_owned(),
         program: Program {
             binary: "b".to_owned(),
@@ -251,29 +273,8 @@ fn composition() -> Composition {
             bytes: 99,
         },
         table_pages: 1,
-        threads: vec![Thread {
-            name: "main".to_owned(),
-            stack_pages: 4,
-            core: 1,
-            priority: 20,
-            weight: 256,
-            budget_us: 5000,
-            period_us: 10_000,
-            fpu: true,
-            notification: Some(0),
-        }],
-        portals: vec![
-            Portal {
-                name: "p".to_owned(),
-                mode: PortalMode::Passive,
-                thread: 0,
-            },
-            Portal {
-                name: "q".to_owned(),
-                mode: PortalMode::Active,
-                thread: 0,
-            },
-        ],
+        threads: vec![thread()],
+        portals: vec![portal("p", PortalMode::Passive), portal("q", PortalMode::Active)],
         notifications: vec![Notification { name: "n".to_owned() }],
         memory_pages: 7,
         restart: Restart {
@@ -285,7 +286,10 @@ fn composition() -> Composition {
         capabilities: capabilities(),
         receive_first: 16,
         receive_count: 2,
-    };
+    }
+}
+
+fn composition() -> Composition {
     Composition {
         machine: Machine {
             memory_mib: 64,
@@ -297,130 +301,133 @@ fn composition() -> Composition {
             pages: 16,
             dma: true,
         }],
-        processes: vec![process],
+        processes: vec![process()],
     }
 }
 
-// Long: one line a field.
-#[allow(clippy::too_many_lines)]
+/// Magic, version, machine and regions of [`composition`].
+const COMPOSITION_BYTES: &[&str] = &[
+    "45434d50", "0100", // magic, version
+    "40", "02", "01", // machine
+    "01", "0172", "10", "01", // regions
+];
+
+/// Its process, up to its capabilities.
+const PROCESS_BYTES: &[&str] = &[
+    "01",
+    "0161", // processes, name
+    "0162",
+    "90808001",
+    "01", // program
+    "8020",
+    "80808001",
+    "8040",
+    "8060",
+    "03",
+    "808001",
+    "63", // boot table
+    "01",
+    "01",
+    "046d61696e",
+    "04",
+    "01",
+    "14",
+    "8002",
+    "8827",
+    "904e",
+    "01",
+    "0100", // threads
+    "02",
+    "0170",
+    "00",
+    "00",
+    "0171",
+    "01",
+    "00", // portals
+    "01",
+    "016e", // notifications
+    "07",
+    "01",
+    "64",
+    "e807",
+    "03", // restart
+];
+
+/// Its capabilities, in the order of [`capabilities`], and its receive slots.
+const CAPABILITY_BYTES: &[&str] = &[
+    "0e", // capabilities
+    "01",
+    "41",
+    "00",
+    "02",
+    "41",
+    "01",
+    "03",
+    "41",
+    "02",
+    "01",
+    "04",
+    "41",
+    "03",
+    "05",
+    "41",
+    "04",
+    "01",
+    "02",
+    "03",
+    "06",
+    "41",
+    "05",
+    "04",
+    "07",
+    "41",
+    "06",
+    "05",
+    "06",
+    "07",
+    "08",
+    "41",
+    "07",
+    "00",
+    "808080808002",
+    "09",
+    "41",
+    "08",
+    "80d63f",
+    "02",
+    "808080818002",
+    "0a",
+    "41",
+    "09",
+    "00",
+    "0b",
+    "03",
+    "01",
+    "0b",
+    "41",
+    "09",
+    "01",
+    "00",
+    "0c",
+    "41",
+    "0a",
+    "60",
+    "05",
+    "0d",
+    "41",
+    "0b",
+    "0e",
+    "41",
+    "0c",
+    "10",
+    "02", // receive slots
+];
+
 #[test]
 fn composition_bytes() {
     let bytes = composition().encode().unwrap();
-    let expected = [
-        "45434d50",
-        "0100", // magic, version
-        "40",
-        "02",
-        "01", // machine
-        "01",
-        "0172",
-        "10",
-        "01", // regions
-        "01",
-        "0161", // processes, name
-        "0162",
-        "90808001",
-        "01", // program
-        "8020",
-        "80808001",
-        "8040",
-        "8060",
-        "03",
-        "808001",
-        "63", // boot table
-        "01",
-        "01",
-        "046d61696e",
-        "04",
-        "01",
-        "14",
-        "8002",
-        "8827",
-        "904e",
-        "01",
-        "0100", // threads
-        "02",
-        "0170",
-        "00",
-        "00",
-        "0171",
-        "01",
-        "00", // portals
-        "01",
-        "016e", // notifications
-        "07",
-        "01",
-        "64",
-        "e807",
-        "03", // restart
-        "0e", // capabilities
-        "01",
-        "41",
-        "00",
-        "02",
-        "41",
-        "01",
-        "03",
-        "41",
-        "02",
-        "01",
-        "04",
-        "41",
-        "03",
-        "05",
-        "41",
-        "04",
-        "01",
-        "02",
-        "03",
-        "06",
-        "41",
-        "05",
-        "04",
-        "07",
-        "41",
-        "06",
-        "05",
-        "06",
-        "07",
-        "08",
-        "41",
-        "07",
-        "00",
-        "808080808002",
-        "09",
-        "41",
-        "08",
-        "80d63f",
-        "02",
-        "808080818002",
-        "0a",
-        "41",
-        "09",
-        "00",
-        "0b",
-        "03",
-        "01",
-        "0b",
-        "41",
-        "09",
-        "01",
-        "00",
-        "0c",
-        "41",
-        "0a",
-        "60",
-        "05",
-        "0d",
-        "41",
-        "0b",
-        "0e",
-        "41",
-        "0c",
-        "10",
-        "02", // receive slots
-    ];
-    assert_eq!(hex(&bytes), expected.concat());
+    let expected = [COMPOSITION_BYTES, PROCESS_BYTES, CAPABILITY_BYTES].concat().concat();
+    assert_eq!(hex(&bytes), expected);
 }
 
 #[test]
