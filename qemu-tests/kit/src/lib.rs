@@ -383,6 +383,19 @@ impl Kit {
         let _ = sys::wait(sys::now() + self.microseconds(count));
     }
 
+    /// Waits until something holds, or gives up after 20 seconds. Between two looks ever more time is left to others: where more
+    /// cores are emulated than the host has, a system call can take longer than a short wait, and who only waits shortly keeps
+    /// his core for himself.
+    pub fn wait_until(&self, holds: impl Fn() -> bool) -> bool {
+        let deadline = sys::now() + self.ticks_per_ms * 20_000;
+        let mut pause_us = 200;
+        while !holds() && sys::now() < deadline {
+            self.sleep_us(pause_us);
+            pause_us = (pause_us * 2).min(500_000);
+        }
+        holds()
+    }
+
     /// Has the kernel check its own state; says where it is wrong.
     #[must_use]
     pub fn check_kernel(&self) -> bool {

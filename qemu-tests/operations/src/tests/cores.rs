@@ -48,13 +48,9 @@ extern "C" fn looper(portal: u64) -> ! {
     }
 }
 
-/// Waits until a counter passes a mark, or gives up after 20 seconds.
+/// Waits until a counter passes a mark, or gives up.
 fn wait_for(kit: &Kit, counter: &AtomicU64, mark: u64) -> bool {
-    let deadline = sys::now() + kit.ticks_per_ms * 20_000;
-    while counter.load(Ordering::Relaxed) < mark && sys::now() < deadline {
-        kit.sleep_us(200);
-    }
-    counter.load(Ordering::Relaxed) >= mark
+    kit.wait_until(|| counter.load(Ordering::Relaxed) >= mark)
 }
 
 /// A mapping and a portal are taken away while another core uses them, a running thread is destroyed.
@@ -88,16 +84,28 @@ pub(crate) fn revocation(kit: &Kit) {
     }
 }
 
-/// Calls made on each core.
+/// Calls or signals made on each core.
 static DONE: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+
+fn note(core: u64) {
+    if let Some(done) = DONE.get(core as usize) {
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 extern "C" fn counting_caller(argument: u64) -> ! {
     let (portal, core) = (argument >> 8, argument & 0xFF);
     loop {
         let _ = sys::call_one(portal, 0);
-        if let Some(done) = DONE.get(core as usize) {
-            done.fetch_add(1, Ordering::Relaxed);
-        }
+        note(core);
+    }
+}
+
+extern "C" fn counting_signaller(argument: u64) -> ! {
+    let (notification, core) = (argument >> 8, argument & 0xFF);
+    loop {
+        let _ = sys::signal(notification, 1);
+        note(core);
     }
 }
 
@@ -107,32 +115,49 @@ extern "C" fn short_server(_: u64) -> ! {
     }
 }
 
-/// Calls within each core, on 1 to all cores at once: what the kernel lock costs is printed, and that each made progress is
-/// checked.
+extern "C" fn short_waiter(_: u64) -> ! {
+    loop {
+        let _ = sys::wait(NO_DEADLINE);
+    }
+}
+
+/// A server on this core, and somebody who calls it for ever.
+fn start_calls(kit: &Kit, core: u64) {
+    let server = kit.spawn(Share::unlimited(core, 20), short_server, 0);
+    let portal = kit.portal(server, core, ops::portal::PASSIVE);
+    let _ = kit.spawn(Share::unlimited(core, 9), counting_caller, portal << 8 | core);
+}
+
+/// Somebody who wakes a waiting thread of higher priority on this core for ever.
+fn start_signals(kit: &Kit, core: u64) {
+    let waiter = kit.spawn(Share::unlimited(core, 20), short_waiter, 0);
+    let argument = waiter.notification << 8 | core;
+    let _ = kit.spawn(Share::unlimited(core, 9), counting_signaller, argument);
+}
+
+/// Calls and signals within each core, on 1, 2 and 4 cores at once, as far as there are so many: what the kernel lock costs is
+/// printed, and that each core made progress is checked.
 pub(crate) fn throughput(kit: &Kit) {
-    for cores in 1..=kit.cores.min(DONE.len() as u64) {
-        DONE.iter().for_each(|done| done.store(0, Ordering::Relaxed));
-        for core in 0..cores {
-            let server = kit.spawn(Share::unlimited(core, 20), short_server, 0);
-            let portal = kit.portal(server, core, ops::portal::PASSIVE);
-            let _ = kit.spawn(Share::unlimited(core, 9), counting_caller, portal << 8 | core);
+    let works: [(&str, fn(&Kit, u64)); 2] = [("calls", start_calls), ("signals", start_signals)];
+    for (what, start) in works {
+        for cores in [1, 2, 4].into_iter().filter(|&cores| cores <= kit.cores) {
+            DONE.iter().for_each(|done| done.store(0, Ordering::Relaxed));
+            (0..cores).for_each(|core| start(kit, core));
+            let begin = sys::now();
+            kit.sleep_us(20_000);
+            for done in DONE.iter().take(cores as usize) {
+                // More cores than the host has take turns: wait for the last one.
+                kit.expect(wait_for(kit, done, 1), "every core makes progress");
+            }
+            let ticks = sys::now() - begin;
+            let counts = DONE
+                .iter()
+                .take(cores as usize)
+                .map(|done| done.load(Ordering::Relaxed));
+            let total: u64 = counts.sum();
+            let rate = total * kit.ticks_per_ms * 1000 / ticks.max(1);
+            print(format_args!("{cores} cores at once: {rate} {what} a second"));
+            kit.reset();
         }
-        let begin = sys::now();
-        kit.sleep_us(20_000);
-        for done in DONE.iter().take(cores as usize) {
-            // More cores than the host has take turns: wait for the last one.
-            kit.expect(wait_for(kit, done, 1), "every core makes calls");
-        }
-        let ticks = sys::now() - begin;
-        let total: u64 = DONE
-            .iter()
-            .take(cores as usize)
-            .map(|done| done.load(Ordering::Relaxed))
-            .sum();
-        print(format_args!(
-            "{cores} cores at once: {} calls in a millisecond",
-            total * kit.ticks_per_ms / ticks.max(1)
-        ));
-        kit.reset();
     }
 }

@@ -184,7 +184,7 @@ pub(crate) fn faults(kit: &Kit) {
 
 extern "C" fn idler(_: u64) -> ! {
     loop {
-        core::hint::spin_loop();
+        core::hint::black_box(());
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cap;
 pub mod console;
 pub mod environment;
 pub mod event_loop;
+pub mod fpu;
 pub mod heap;
 mod panic;
 mod start;
