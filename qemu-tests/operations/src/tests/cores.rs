@@ -135,10 +135,13 @@ fn start_signals(kit: &Kit, core: u64) {
     let _ = kit.spawn(Share::unlimited(core, 9), counting_signaller, argument);
 }
 
+/// What is done on a core, and how it is begun there.
+type Work = (&'static str, fn(&Kit, u64));
+
 /// Calls and signals within each core, on 1, 2 and 4 cores at once, as far as there are so many: what the kernel lock costs is
 /// printed, and that each core made progress is checked.
 pub(crate) fn throughput(kit: &Kit) {
-    let works: [(&str, fn(&Kit, u64)); 2] = [("calls", start_calls), ("signals", start_signals)];
+    let works: [Work; 2] = [("calls", start_calls), ("signals", start_signals)];
     for (what, start) in works {
         for cores in [1, 2, 4].into_iter().filter(|&cores| cores <= kit.cores) {
             DONE.iter().for_each(|done| done.store(0, Ordering::Relaxed));
