@@ -122,6 +122,7 @@ const DATA_PATH: &[&str] = &[
     "services/lib/ring",
     "services/lib/guestmem",
     "services/lib/virtqueue",
+    "services/lib/rate",
 ];
 
 /// Fails with every dependency that the table does not allow.

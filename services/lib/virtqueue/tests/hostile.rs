@@ -37,7 +37,7 @@ fn damage() -> impl Strategy<Value = (u64, u16)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_damage_is_survived(
