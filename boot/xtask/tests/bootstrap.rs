@@ -15,7 +15,14 @@ const BARE_MACHINE: &[&str] = &[
 ];
 
 /// What stands for the packages.
-const PACKAGES: &[&str] = &["cc", "grub-mkrescue", "mformat", "qemu-system-x86_64", "xorriso"];
+const PACKAGES: &[&str] = &[
+    "cc",
+    "grub-mkrescue",
+    "iasl",
+    "mformat",
+    "qemu-system-x86_64",
+    "xorriso",
+];
 
 /// A rustup whose pinned toolchain is complete once `libcore-1.rlib` lies in `lib`.
 const RUSTUP: &str = r#"

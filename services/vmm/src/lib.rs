@@ -8,14 +8,30 @@
 //! | module | what |
 //! |---|---|
 //! | [`layout`] | guest-physical addresses, ports and interrupt lines, in one place |
+//! | [`machine`] | all of it together: what an exit leads to, what to inject |
 //! | [`memory`] | the trait behind which a guest's memory lies |
+//! | [`acpi`] | the tables that describe all of it to the guest |
+//! | [`apic`] | local APICs, I/O APIC, messages between them |
+//! | [`chipset`] | serial port, clock, power registers |
+//! | [`cpu`] | registers, exceptions, CPUID and model-specific registers |
+//! | [`decode`] | instructions that touched device memory |
+//! | [`kvm`] | the paravirtual interface: clock, end of interrupt, hypercalls |
+//! | [`time`] | moments and frequencies |
 //! | [`loader`] | puts a Linux kernel into it: bzImage, and ELF with a PVH note |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod acpi;
+pub mod apic;
 mod bytes;
+pub mod chipset;
+pub mod cpu;
+pub mod decode;
+pub mod kvm;
 pub mod layout;
 pub mod loader;
+pub mod machine;
 pub mod memory;
+pub mod time;

@@ -24,6 +24,9 @@ impl fmt::Display for MemoryFault {
     }
 }
 
+/// How often a swap is tried while a guest changes the bytes beside it: a guest that goes on longer harms itself.
+const SWAP_TRIES: usize = 64;
+
 /// Bytes at guest-physical addresses. Other vCPUs and devices change them at any time; nothing read twice need be the same.
 pub trait GuestMemory {
     /// Copies from the guest.
@@ -38,11 +41,31 @@ pub trait GuestMemory {
     /// [`MemoryFault`] if any of the bytes is not memory of the guest; part of them may have been written.
     fn write(&self, address: u64, from: &[u8]) -> Result<(), MemoryFault>;
 
+    /// Puts `value` into the eight bytes at a multiple of eight if `expected` is there, in one step for the guest's processors;
+    /// gives what was there.
+    ///
+    /// # Errors
+    /// [`MemoryFault`] if the bytes are not memory of the guest, or the address is not a multiple of eight.
+    fn compare_exchange(&self, address: u64, expected: u64, value: u64) -> Result<u64, MemoryFault>;
+
     /// Puts `value` into one byte and gives what was there, in one step for the guest's processors.
     ///
     /// # Errors
-    /// [`MemoryFault`] if the byte is not memory of the guest.
-    fn swap_u8(&self, address: u64, value: u8) -> Result<u8, MemoryFault>;
+    /// [`MemoryFault`] if the byte is not memory of the guest, or its processors change its neighbours without end.
+    fn swap_u8(&self, address: u64, value: u8) -> Result<u8, MemoryFault> {
+        let word = address & !7;
+        let shift = (address & 7) * 8;
+        let mut seen = self.read_u64(word)?;
+        for _ in 0..SWAP_TRIES {
+            let wanted = seen & !(0xff << shift) | u64::from(value) << shift;
+            let there = self.compare_exchange(word, seen, wanted)?;
+            if there == seen {
+                return Ok((seen >> shift) as u8);
+            }
+            seen = there;
+        }
+        Err(MemoryFault { address, length: 1 })
+    }
 
     /// Reads a little-endian integer.
     ///

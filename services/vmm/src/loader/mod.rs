@@ -11,7 +11,7 @@ mod pvh;
 mod tables;
 
 pub use error::LoadError;
-pub use tables::{EntryState, Mode, Segment, TableRegister};
+pub use tables::{EntryState, Mode};
 
 use crate::layout::{self, Layout, PAGE, Stretch};
 use crate::memory::GuestMemory;

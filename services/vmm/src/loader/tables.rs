@@ -3,30 +3,9 @@
 //! Key type: [`EntryState`]. Intel SDM vol. 3, 3.4.5 (descriptors) and 4.5 (paging); Linux "boot.rst", 64-bit boot protocol.
 
 use super::place;
+use crate::cpu::{Segment, TableRegister};
 use crate::layout::PAGE;
 use crate::memory::{GuestMemory, MemoryFault};
-
-/// A segment register with what the processor keeps of its descriptor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Segment {
-    /// Selector.
-    pub selector: u16,
-    /// Bits 0 to 7: type, S, DPL, P; bits 8 to 11: AVL, L, D/B, G (the form that the VMCB has).
-    pub attributes: u16,
-    /// Limit in bytes, inclusive.
-    pub limit: u32,
-    /// Linear address of its first byte.
-    pub base: u64,
-}
-
-/// GDTR or IDTR.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TableRegister {
-    /// Linear address.
-    pub base: u64,
-    /// Length in bytes less one.
-    pub limit: u16,
-}
 
 /// In which mode the first instruction runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,8 +58,15 @@ impl GuestMemory for Memory {
         Ok(())
     }
 
-    fn swap_u8(&self, address: u64, value: u8) -> Result<u8, MemoryFault> {
-        let range = self.range(address, 1)?;
-        Ok(std::mem::replace(&mut self.bytes.borrow_mut()[range.start], value))
+    fn compare_exchange(&self, address: u64, expected: u64, value: u64) -> Result<u64, MemoryFault> {
+        let fault = MemoryFault { address, length: 8 };
+        if !address.is_multiple_of(8) {
+            return Err(fault);
+        }
+        let there = self.read_u64(address)?;
+        if there == expected {
+            self.write(address, &value.to_le_bytes())?;
+        }
+        Ok(there)
     }
 }
