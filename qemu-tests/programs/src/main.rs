@@ -8,6 +8,7 @@
 //! | `echo-client` | calls it, checks the answers, ends the test |
 //! | `crasher` | crashes at null twice, then serves as `echo-server` |
 //! | `panicker` | panics |
+//! | `overflower` | calls itself until its stack ends |
 //! | `survivor` | calls `crasher` until that was restarted twice, then ends the test |
 #![no_std]
 #![no_main]

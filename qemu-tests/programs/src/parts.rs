@@ -29,6 +29,7 @@ pub(crate) fn play(name: &str, thread: u16, table: &BootTable<'_>) -> ! {
         "echo-server" => serve(&mut Echo),
         "echo-client" => call_echo(table),
         "crasher" => crash_twice(),
+        "overflower" => panic!("a stack without end: {}", deepen(0)),
         "panicker" => panic!("as the test wants"),
         "survivor" => call_crasher(table),
         other => panic!("no part is called {other}"),
@@ -50,6 +51,13 @@ impl Server for Echo {
         words[5] = label;
         words
     }
+}
+
+/// Calls itself for ever with something left to do afterwards, so that each call takes more of the stack.
+#[expect(unconditional_recursion, reason = "the end of the stack is what is looked for")]
+fn deepen(depth: u64) -> u64 {
+    let depth = core::hint::black_box(depth);
+    deepen(depth + 1) ^ core::hint::black_box(depth)
 }
 
 fn portal(table: &BootTable<'_>, name: &str) -> Cap<Portal> {

@@ -42,9 +42,10 @@ pub fn start() -> Result<Supervisor, Trouble> {
     let composition: &'static Composition = Box::leak(Box::new(composition));
     let machine = machine::Machine::new(composition)?;
     println!(
-        "root: {} processes on {} cores",
+        "root: {} processes on {} cores, served at priority {}",
         composition.processes.len(),
-        machine.cores()
+        machine.cores(),
+        composition.root_priority
     );
     let mut supervisor = Supervisor::new(composition, machine);
     supervisor.start_all();

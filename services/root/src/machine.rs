@@ -6,10 +6,11 @@
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use ecusson_abi::{Error, Rights, root_slots};
+use ecusson_abi::{Error, FAIR_PRIORITY, Rights, root_slots};
 use ecusson_manifest::Composition;
 use ecusson_manifest::composition::{Dma, SharedRegion};
-use ecusson_rt::cap::kind::{Memory, Platform, ProtectionDomain, Region, Space, Thread};
+use ecusson_rt::cap::Share;
+use ecusson_rt::cap::kind::{Memory, Platform, ProtectionDomain, Region, SchedContext, Space, Thread};
 use ecusson_rt::window::{Access, Window};
 use ecusson_rt::{Cap, Failure, println};
 
@@ -20,6 +21,10 @@ use crate::trouble::{During, Trouble};
 const BUNDLE_PAGE: u64 = 0x30_0000_0000 >> 12;
 /// Where root maps what it fills, first virtual page.
 const SCRATCH_PAGE: u64 = 0x50_0000_0000 >> 12;
+/// Root's period and budget: all of its time, as far as its priority goes.
+const PERIOD_US: u64 = 10_000;
+/// Root's weight, should the manifest put it into the fair band.
+const FAIR_WEIGHT: u64 = 256;
 /// Most pages that one `fund` takes.
 const FUND_PAGES: u64 = 64;
 
@@ -68,6 +73,7 @@ impl Machine {
             cores: cores.max(1),
             ticks_per_us: (ticks_per_second / 1_000_000).max(1),
         };
+        machine.take_priority(u64::from(composition.root_priority))?;
         machine.say_what_differs(composition);
         if machine.bundle.rights().is_ok() {
             let window = machine.open(&machine.bundle, BUNDLE_PAGE, Access::ReadOnly);
@@ -78,6 +84,22 @@ impl Machine {
             machine.regions.push(made);
         }
         Ok(machine)
+    }
+
+    /// The kernel starts root at a priority of its own choice; from here on it is the manifest's.
+    fn take_priority(&self, priority: u64) -> Result<(), Trouble> {
+        let period = self.ticks_of_us(PERIOD_US);
+        let is_fair = priority == u64::from(FAIR_PRIORITY);
+        let share = Share {
+            core: 0,
+            priority,
+            weight: if is_fair { FAIR_WEIGHT } else { 0 },
+            budget: period,
+            period,
+        };
+        Cap::<SchedContext>::at(root_slots::SCHED_CONTEXT)
+            .configure(&self.platform, share)
+            .during("taking root's priority")
     }
 
     /// What the manifest asks of the machine and the machine does not have.

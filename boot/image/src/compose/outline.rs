@@ -51,6 +51,7 @@ pub(crate) fn outline(manifest: &Manifest, resolved: &Resolved, slots: &[Process
     });
     Composition {
         machine,
+        root_priority: manifest.root.priority.value,
         regions: manifest.regions.iter().map(region).collect(),
         processes: processes.collect(),
     }

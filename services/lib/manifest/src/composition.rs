@@ -22,6 +22,8 @@ pub const MAGIC: &[u8; 4] = b"ECMP";
 pub struct Composition {
     /// What the machine must have.
     pub machine: Machine,
+    /// Priority at which root serves faults and requests: 1 to 31.
+    pub root_priority: u8,
     /// Regions shared between processes.
     pub regions: Vec<SharedRegion>,
     /// The processes, in the order of the manifest; they are started in this order.

@@ -75,7 +75,7 @@ fn hex(bytes: &[u8]) -> String {
 /// [`HEADER`] and [`ENTRIES`] encoded, one line a field.
 const BOOT_TABLE_BYTES: &[&str] = &[
     "45434254",
-    "0100", // magic, version
+    "0200", // magic, version
     "036e6963",
     "02",
     "ac02",
@@ -296,6 +296,7 @@ fn composition() -> Composition {
             cores: 2,
             dma: Dma::Unconfined,
         },
+        root_priority: 30,
         regions: vec![SharedRegion {
             name: "r".to_owned(),
             pages: 16,
@@ -307,8 +308,9 @@ fn composition() -> Composition {
 
 /// Magic, version, machine and regions of [`composition`].
 const COMPOSITION_BYTES: &[&str] = &[
-    "45434d50", "0100", // magic, version
+    "45434d50", "0200", // magic, version
     "40", "02", "01", // machine
+    "1e", // root's priority
     "01", "0172", "10", "01", // regions
 ];
 
