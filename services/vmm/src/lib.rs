@@ -16,7 +16,9 @@
 //! | [`cpu`] | registers, exceptions, CPUID and model-specific registers |
 //! | [`decode`] | instructions that touched device memory |
 //! | [`kvm`] | the paravirtual interface: clock, end of interrupt, hypercalls |
+//! | [`pci`] | the bus, configuration space, MSI-X |
 //! | [`time`] | moments and frequencies |
+//! | [`virtio`] | what drivers see of virtio devices until their queues are set up |
 //! | [`loader`] | puts a Linux kernel into it: bzImage, and ELF with a PVH note |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,4 +36,6 @@ pub mod layout;
 pub mod loader;
 pub mod machine;
 pub mod memory;
+pub mod pci;
 pub mod time;
+pub mod virtio;

@@ -78,6 +78,10 @@ pub trait CpuState {
     fn cr4(&self) -> u64;
     /// The components of extended state that are switched on.
     fn xcr0(&self) -> u64;
+    /// The extended features.
+    fn efer(&self) -> u64;
+    /// Sets the extended features, as a write to their register that is allowed.
+    fn set_efer(&mut self, value: u64);
     /// Everything that decoding needs.
     fn system(&self) -> System;
 }
@@ -134,6 +138,14 @@ impl CpuState for PlainState {
 
     fn xcr0(&self) -> u64 {
         self.xcr0
+    }
+
+    fn efer(&self) -> u64 {
+        self.system.efer
+    }
+
+    fn set_efer(&mut self, value: u64) {
+        self.system.efer = value;
     }
 
     fn system(&self) -> System {

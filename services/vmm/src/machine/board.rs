@@ -8,7 +8,9 @@ use alloc::collections::VecDeque;
 use crate::apic::{Fabric, IoApic, Message, VcpuSet};
 use crate::chipset::{Power, PowerEvent, Rtc, Uart};
 use crate::layout;
+use crate::pci::{Bus, BusEffect, SlotError};
 use crate::time::Now;
+use crate::virtio::{Change, Description, MEMORY_BYTES, VirtioFunction};
 
 /// The reset control register of PCI chipsets, and the bit that resets.
 const RESET_CONTROL: u16 = 0xcf9;
@@ -16,6 +18,9 @@ const RESET_CPU: u8 = 4;
 /// Where a PC has its keyboard controller: it is not there, but its reset command works.
 const KEYBOARD_COMMAND: u16 = 0x64;
 const KEYBOARD_RESET: u8 = 0xfe;
+
+/// I/O ports that a PCI slot's device gets at first.
+const PORTS_A_SLOT: usize = 256;
 
 /// What an access led to beside its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +38,7 @@ pub struct Board {
     rtc: Rtc,
     power: Power,
     io_apic: IoApic,
+    pci: Bus,
     output: VecDeque<u8>,
     output_lost: u64,
 }
@@ -45,6 +51,57 @@ impl Board {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Puts a virtio device into a PCI slot, 1 to 31, before the guest starts. Its windows have addresses by its slot.
+    ///
+    /// # Errors
+    /// [`SlotError`].
+    pub fn insert(&mut self, slot: usize, description: &Description) -> Result<(), SlotError> {
+        let memory = layout::PCI_WINDOW_32.saturating_add((slot as u64).saturating_mul(MEMORY_BYTES));
+        let ports = usize::from(layout::PCI_PORTS).saturating_add(slot.saturating_mul(PORTS_A_SLOT));
+        let function = u16::try_from(ports)
+            .ok()
+            .and_then(|ports| VirtioFunction::new(description, memory, ports))
+            .ok_or(SlotError::NoSuchSlot(slot))?;
+        self.pci.insert(slot, function)
+    }
+
+    /// The next thing that a guest did to a virtio device and that others must hear of, with the device's slot. Fetch until there
+    /// is none.
+    pub fn next_change(&mut self) -> Option<(usize, Change)> {
+        self.pci.next_change()
+    }
+
+    /// The virtio device in a slot, to look at.
+    #[must_use]
+    pub fn device(&self, slot: usize) -> Option<&VirtioFunction> {
+        self.pci.function(slot)
+    }
+
+    /// Nobody serves a device's queues any longer: completes its driver's reset.
+    pub fn reset_done(&mut self, slot: usize) {
+        if let Some(function) = self.pci.function_mut(slot) {
+            function.reset_done();
+        }
+    }
+
+    /// A queue's interrupt; gives whom to kick.
+    pub fn queue_interrupt(&mut self, slot: usize, queue: usize, fabric: &Fabric) -> VcpuSet {
+        let function = self.pci.function_mut(slot);
+        send(function.and_then(|function| function.signal_queue(queue)), fabric)
+    }
+
+    /// Changes a device's own configuration and tells its driver; gives whom to kick.
+    pub fn set_device_config(&mut self, slot: usize, at: usize, bytes: &[u8], fabric: &Fabric) -> VcpuSet {
+        let function = self.pci.function_mut(slot);
+        send(function.and_then(|function| function.set_config(at, bytes)), fabric)
+    }
+
+    /// A device can't go on until its driver resets it; gives whom to kick.
+    pub fn fail(&mut self, slot: usize, fabric: &Fabric) -> VcpuSet {
+        let function = self.pci.function_mut(slot);
+        send(function.and_then(VirtioFunction::fail), fabric)
     }
 
     /// Takes serial output, as much as `into` holds; gives how many bytes.
@@ -83,6 +140,12 @@ impl Board {
 
     /// Reads `bytes` ports from `port` on; what is not there gives all ones.
     pub fn read_port(&mut self, port: u16, bytes: u8, fabric: &Fabric, now: Now) -> (u32, BoardEffect) {
+        if Bus::is_config_port(port, bytes) {
+            return (self.pci.read_config_port(port, bytes), BoardEffect::default());
+        }
+        if let Some(value) = self.pci.read_port(port, bytes) {
+            return (value, BoardEffect::default());
+        }
         let mut value = [u8::MAX; 4];
         for (index, byte) in (0..u16::from(bytes)).zip(&mut value) {
             *byte = self.read_port_byte(port.wrapping_add(index), now);
@@ -92,6 +155,12 @@ impl Board {
 
     /// Writes `bytes` ports from `port` on.
     pub fn write_port(&mut self, port: u16, bytes: u8, value: u32, fabric: &Fabric, now: Now) -> BoardEffect {
+        if Bus::is_config_port(port, bytes) {
+            return bus_effect(self.pci.write_config_port(port, bytes, value), fabric);
+        }
+        if port >= layout::PCI_PORTS {
+            return bus_effect(self.pci.write_port(port, bytes, value), fabric);
+        }
         let mut power = None;
         for (index, byte) in (0..u16::from(bytes)).zip(value.to_le_bytes()) {
             power = self.write_port_byte(port.wrapping_add(index), byte, now).or(power);
@@ -99,25 +168,19 @@ impl Board {
         self.effect(fabric, power)
     }
 
-    /// Reads device memory; what is not there gives all ones.
-    pub fn read_memory(&mut self, address: u64, bytes: u8, fabric: &Fabric) -> (u64, BoardEffect) {
-        let value = match io_apic_offset(address) {
+    /// Reads 1, 2, 4 or 8 bytes of device memory; what is not there gives all ones.
+    pub fn read_memory(&mut self, address: u64, bytes: u8) -> u64 {
+        match io_apic_offset(address) {
             Some(offset) => self.io_apic.read(offset).into(),
-            None => u64::MAX,
-        };
-        let _ = bytes;
-        (value, self.effect(fabric, None))
+            None => self.pci.read_memory(address, bytes).unwrap_or(u64::MAX),
+        }
     }
 
-    /// Writes device memory.
-    pub fn write_memory(&mut self, address: u64, bytes: u8, value: u64, fabric: &Fabric) -> BoardEffect {
-        let _ = bytes;
-        let message = io_apic_offset(address).and_then(|offset| self.io_apic.write(offset, value as u32));
-        let kicks = send(message, fabric);
-        let effect = self.effect(fabric, None);
-        BoardEffect {
-            kicks: kicks.and(effect.kicks),
-            ..effect
+    /// Writes 1, 2, 4 or 8 bytes of device memory; gives whom to kick.
+    pub fn write_memory(&mut self, address: u64, bytes: u8, value: u64, fabric: &Fabric) -> VcpuSet {
+        match io_apic_offset(address) {
+            Some(offset) => send(self.io_apic.write(offset, value as u32), fabric),
+            None => bus_effect(self.pci.write_memory(address, bytes, value), fabric).kicks,
         }
     }
 
@@ -180,6 +243,14 @@ const RTC_DATA: u16 = layout::RTC + 1;
 
 fn send(message: Option<Message>, fabric: &Fabric) -> VcpuSet {
     message.map_or(VcpuSet::NONE, |message| fabric.send(&message))
+}
+
+fn bus_effect(effect: BusEffect, fabric: &Fabric) -> BoardEffect {
+    let messages = effect.messages.into_iter();
+    BoardEffect {
+        kicks: messages.fold(VcpuSet::NONE, |kicks, message| kicks.and(fabric.send(&message))),
+        power: None,
+    }
 }
 
 /// The offset of `port` in a range of ports.

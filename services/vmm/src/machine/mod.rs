@@ -307,9 +307,8 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
         if let Some(offset) = apic_offset(address) {
             return vcpu.apic.read_page(offset, now.tsc).into();
         }
-        let (value, effect) = self.board.with(|board| board.read_memory(address, bytes, &self.fabric));
-        outcome.absorb(effect);
-        value
+        outcome.board_used = true;
+        self.board.with(|board| board.read_memory(address, bytes))
     }
 
     /// Writes device memory.
@@ -321,10 +320,11 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
             self.carry_out(vcpu, effect, outcome);
             return;
         }
-        let effect = self
+        outcome.board_used = true;
+        let kicks = self
             .board
             .with(|board| board.write_memory(address, bytes, value, &self.fabric));
-        outcome.absorb(effect);
+        outcome.kicks = outcome.kicks.and(kicks);
     }
 }
 

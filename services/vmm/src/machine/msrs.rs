@@ -13,7 +13,18 @@ mod number {
     pub(super) const APIC_DEADLINE: u32 = 0x6e0;
     pub(super) const X2APIC: u32 = 0x800;
     pub(super) const X2APIC_LAST: u32 = 0x8ff;
+    pub(super) const EXTENDED_FEATURES: u32 = 0xc000_0080;
 }
+
+/// Extended features: SYSCALL, long mode, no-execute, fast FXSAVE. Virtualization is the host's own.
+mod efer {
+    pub(super) const LONG_MODE: u64 = 1 << 8;
+    pub(super) const ACTIVE: u64 = 1 << 10;
+    pub(super) const ALLOWED: u64 = 1 | LONG_MODE | ACTIVE | 1 << 11 | 1 << 14;
+}
+
+/// Control register 0: paging is on.
+const PAGING: u64 = 1 << 31;
 
 impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
     pub(super) fn read_msr(
@@ -23,7 +34,13 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
         next_rip: u64,
         now: Now,
     ) -> Result<(), Exception> {
-        let value = read(vcpu, state.gpr(gpr::RCX) as u32, now).map_err(|BadAccess| Exception::GENERAL_PROTECTION)?;
+        let msr = state.gpr(gpr::RCX) as u32;
+        let value = if msr == number::EXTENDED_FEATURES {
+            Ok(state.efer())
+        } else {
+            read(vcpu, msr, now)
+        };
+        let value = value.map_err(|BadAccess| Exception::GENERAL_PROTECTION)?;
         state.set_gpr(gpr::RAX, value & 0xffff_ffff);
         state.set_gpr(gpr::RDX, value >> 32);
         state.set_rip(next_rip);
@@ -40,9 +57,12 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
     ) -> Result<(), Exception> {
         let msr = state.gpr(gpr::RCX) as u32;
         let value = state.gpr(gpr::RDX) << 32 | state.gpr(gpr::RAX) & 0xffff_ffff;
-        let effect = self
-            .write(vcpu, msr, value, now)
-            .map_err(|BadAccess| Exception::GENERAL_PROTECTION)?;
+        let effect = if msr == number::EXTENDED_FEATURES {
+            set_efer(state, value)
+        } else {
+            self.write(vcpu, msr, value, now)
+        };
+        let effect = effect.map_err(|BadAccess| Exception::GENERAL_PROTECTION)?;
         self.carry_out(vcpu, effect, outcome);
         state.set_rip(next_rip);
         Ok(())
@@ -63,6 +83,17 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
         }
         Ok(ApicEffect::None)
     }
+}
+
+/// Intel SDM vol. 3, 2.2.1: long mode is switched only while paging is off, and whether it is active is the processor's to say.
+fn set_efer(state: &mut impl CpuState, value: u64) -> Result<ApicEffect, BadAccess> {
+    let old = state.efer();
+    let switches = (old ^ value) & efer::LONG_MODE != 0;
+    if value & !efer::ALLOWED != 0 || switches && state.system().cr0 & PAGING != 0 {
+        return Err(BadAccess);
+    }
+    state.set_efer(value & !efer::ACTIVE | old & efer::ACTIVE);
+    Ok(ApicEffect::None)
 }
 
 fn read(vcpu: &Vcpu, msr: u32, now: Now) -> Result<u64, BadAccess> {

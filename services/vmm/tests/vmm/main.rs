@@ -7,4 +7,5 @@ mod cpu;
 mod decode;
 mod loader;
 mod machine;
+mod pci;
 mod support;
