@@ -7,7 +7,8 @@ use core::cell::{Cell, UnsafeCell};
 
 use ecusson_abi::boot::{StackKind, stack_top};
 use static_assertions::const_assert_eq;
-use x86::dtables::{DescriptorTablePointer, lgdt, lidt};
+use x86::debugregs::{Dr7, dr7_write};
+use x86::dtables::{DescriptorTablePointer, lgdt, lidt, load_ldtr};
 use x86::segmentation::{SegmentSelector, load_cs, load_ds, load_es, load_fs, load_gs, load_ss};
 
 use crate::msr;
@@ -177,6 +178,31 @@ pub(crate) fn prepare_interrupt_table() {
     }
 }
 
+/// Empties the selectors of the data segments, if user mode left something in one. They mean nothing in 64-bit mode, but can
+/// be read, and nobody saves them.
+#[inline(always)]
+pub(crate) fn drop_selectors() {
+    let found: u32;
+    // SAFETY: reads registers.
+    unsafe {
+        core::arch::asm!("mov {0:e}, ds", "mov {1:e}, es", "or {0:e}, {1:e}", "mov {1:e}, fs", "or {0:e}, {1:e}",
+            "mov {1:e}, gs", "or {0:e}, {1:e}", out(reg) found, out(reg) _, options(nomem, nostack));
+    }
+    if found != 0 {
+        empty_selectors();
+    }
+}
+
+#[cold]
+fn empty_selectors() {
+    // SAFETY: the kernel uses none of these segments but GS, whose base some processors clear together with the selector: it
+    // is user mode's base that is in place meanwhile. An NMI in between finds out which is (`ecusson_paranoid_entry`).
+    unsafe {
+        core::arch::asm!("mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", "swapgs", "mov gs, {0:e}", "swapgs",
+            in(reg) 0, options(nostack, preserves_flags));
+    }
+}
+
 /// Loads a core's tables and points GS at its block.
 ///
 /// # Safety
@@ -196,6 +222,9 @@ pub(crate) unsafe fn load(block: &'static CoreBlock) {
         for load in [load_ds, load_es, load_fs, load_gs] {
             load(SegmentSelector::from_raw(0));
         }
+        // After INIT there is a local table at linear address 0, which user mode could fill.
+        load_ldtr(SegmentSelector::from_raw(0));
+        dr7_write(Dr7(0x400));
         lidt(&interrupts);
         x86::task::load_tr(SegmentSelector::from_raw(TASK_STATE));
         msr::write(msr::FS_BASE, 0);

@@ -7,11 +7,19 @@
 //!
 //! GS: in user mode GS_BASE is 0 and KERNEL_GS_BASE this core's block; every entry from ring 3 swaps them first, every exit
 //! to ring 3 last. NMI, double fault and machine check can come between the two, so they look at GS_BASE itself
-//! (`ecusson_paranoid_entry`); user mode cannot put a kernel address there, because FSGSBASE is off and segment loads
-//! give 32 bits.
+//! (`ecusson_paranoid_entry`); user mode cannot put a kernel address there, because FSGSBASE is off, there is no local
+//! descriptor table, and the bases of the global one's user segments are 0. So are the bases of FS and GS in user mode, always:
+//! they are nobody's state. The selectors are dropped by [`crate::switch`].
+//!
+//! Instruction pointers: `sysretq` with one that is not canonical faults on Intel in ring 0 and on the user's stack. It only
+//! ever gets what SYSCALL stored, which is canonical because no space maps the last page of the lower half (`USER_PAGES`), or
+//! what START and POKE checked. `iretq` may get one that is not: the processor may store such a one with a fault. It then faults
+//! itself, on the kernel's stack, and that becomes a fault of the thread (`ecusson_iret`).
 
 use core::mem::offset_of;
 
+#[cfg(target_os = "none")]
+use ecusson_abi::boot::USER_LIMIT;
 use ecusson_core::thread::{Context, Thread};
 
 /// Flags that the kernel runs with behind `SYSCALL`: all that user mode may have set is cleared.
@@ -118,7 +126,14 @@ extern "C" fn ecusson_kernel_fault(frame: &mut KernelFrame) {
 #[unsafe(no_mangle)]
 extern "C" fn ecusson_paranoid(frame: &mut KernelFrame) {
     match frame.vector {
-        2 => crate::machine_check::non_maskable(frame),
+        2 => {
+            crate::machine_check::non_maskable(frame);
+            // A thread that was about to fault at an address that is not canonical, which `iretq` refuses here as well,
+            // faults in the page that no space maps instead.
+            if frame.cs & 3 != 0 && frame.rip >= USER_LIMIT {
+                frame.rip = USER_LIMIT - 1;
+            }
+        }
         18 => crate::machine_check::machine_check(frame),
         _ => panic!("double fault: rip {:#x} rsp {:#x}", frame.rip, frame.rsp),
     }
@@ -430,6 +445,7 @@ core::arch::global_asm!(
     "mov r11, [r8 + {r11}]",
     "mov r8, [r8 + {r8}]",
     "swapgs",
+    "ecusson_iret:",
     "iretq",
     // Idle: an interrupt here never returns, its frame is dropped; an NMI does, to the jump.
     "ecusson_idle:",
@@ -492,9 +508,20 @@ core::arch::global_asm!(
     "3:",
     "ECUSSON_PUSH",
     "mov rdi, rsp",
+    "lea rax, [rip + ecusson_iret]",
+    "cmp rax, [rsp + {frame_rip}]",
+    "je 6f",
     "call ecusson_kernel_fault",
     "ECUSSON_POP",
     "iretq",
+    "6:", // GS is the user's already, and the context still holds all registers
+    "swapgs",
+    "mov rdi, [rsp + {frame_vector}]",
+    "mov rsi, [rsp + {frame_code}]",
+    "mov byte ptr gs:[{full}], 1",
+    "mov rsp, gs:[{stack_top}]",
+    "call ecusson_trap",
+    "jmp ecusson_exit",
     // NMI, double fault and machine check, on stacks of their own.
     "ecusson_paranoid_entry:",
     "ECUSSON_PUSH",
@@ -518,6 +545,7 @@ core::arch::global_asm!(
     "jz 5f",
     "swapgs",
     "5:",
+    "ECUSSON_CLEAR", // needed if it came in user mode, and nothing else costs more here
     "ECUSSON_POP",
     "iretq",
     ".popsection",
@@ -531,6 +559,9 @@ core::arch::global_asm!(
     barrier_bit = const crate::mitigations::BARRIER_ON_ENTRY,
     clear_bit = const crate::mitigations::CLEAR_BUFFERS,
     full = const crate::percpu::FULL,
+    frame_vector = const offset_of!(KernelFrame, vector),
+    frame_code = const offset_of!(KernelFrame, code),
+    frame_rip = const offset_of!(KernelFrame, rip),
     user_flags = const USER_FLAGS,
     user_data = const crate::descriptors::USER_DATA,
     user_code = const crate::descriptors::USER_CODE,

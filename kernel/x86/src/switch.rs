@@ -11,7 +11,7 @@ use ecusson_core::percpu::Core;
 use ecusson_core::store::{Store, Tag};
 use ecusson_core::thread::{Thread, flag};
 
-use crate::descriptors::Visibility;
+use crate::descriptors::{self, Visibility};
 use crate::entry::Fast;
 use crate::fpu::{self, Leaving};
 use crate::lock::Guard;
@@ -143,7 +143,12 @@ fn switch_to(kernel: &Guard<'_>, core: &Core, address: u64) {
     if here.ports_shown.get() || flags & flag::PORTS != 0 {
         set_ports(kernel);
     }
-    load_root(core, thread.map_or(here.kernel_root.get(), |thread| thread.root.get()));
+    let root = thread.map_or(here.kernel_root.get(), |thread| thread.root.get());
+    if core.loaded_root.get() != root {
+        // Not on the fast paths: what a caller leaves in the selectors gets no further than to its server and back.
+        descriptors::drop_selectors();
+    }
+    load_root(core, root);
 }
 
 /// Changes whenever some domain's ports do, on any core: bitmaps filled before are stale. Written and read under the lock.

@@ -6,7 +6,7 @@
 mod tests;
 
 use ecusson_test_kit::{Kit, print};
-use tests::{cores, fpu, ipc, objects, phases, revocation, time};
+use tests::{cores, fpu, ipc, objects, phases, processor, revocation, time};
 
 ecusson_rt::root_entry!(main, stack: 32768);
 
@@ -34,6 +34,9 @@ const SUBJECTS: &[Subject] = &[
     ("faults", objects::faults),
     ("registers", objects::registers),
     ("interrupts", objects::interrupts),
+    ("addresses", processor::addresses),
+    ("segments", processor::segments),
+    ("no local segments", processor::no_local_segments),
     ("priorities", time::priorities),
     ("fpu isolation", fpu::isolation),
     ("fpu closed without the flag", fpu::without_the_flag),
@@ -49,6 +52,7 @@ const SUBJECTS_ACROSS_CORES: &[Subject] = &[
     ("cross-core revocation", cores::revocation),
     ("revocation of every kind", revocation::of_every_kind),
     ("throughput", cores::throughput),
+    ("no local segments", processor::no_local_segments),
 ];
 
 fn run(kit: &Kit, subjects: &[Subject]) {

@@ -5,5 +5,6 @@ pub(crate) mod fpu;
 pub(crate) mod ipc;
 pub(crate) mod objects;
 pub(crate) mod phases;
+pub(crate) mod processor;
 pub(crate) mod revocation;
 pub(crate) mod time;

@@ -273,6 +273,34 @@ pub fn touch(address: u64) {
     }
 }
 
+/// Goes on at an address, whatever is there.
+pub fn jump(address: u64) -> ! {
+    // SAFETY: for programs that try what the kernel makes of it: at the addresses that they try is no code, so that the
+    // thread faults.
+    unsafe { asm!("jmp {}", in(reg) address, options(noreturn)) }
+}
+
+/// Puts a selector into the data segment registers DS, ES, FS and GS. The thread faults if it names no segment for user mode.
+pub fn set_selectors(selector: u16) {
+    // SAFETY: in 64-bit mode DS and ES mean nothing, and every segment that user mode may load has base 0, as FS and GS have.
+    unsafe {
+        asm!("mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", "mov gs, {0:e}", in(reg) u32::from(selector),
+            options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// The selectors in DS, ES, FS and GS, the first lowest.
+#[must_use]
+pub fn selectors() -> u64 {
+    let (ds, es, fs, gs): (u64, u64, u64, u64);
+    // SAFETY: reads registers.
+    unsafe {
+        asm!("mov {:e}, ds", "mov {:e}, es", "mov {:e}, fs", "mov {:e}, gs", out(reg) ds, out(reg) es, out(reg) fs,
+            out(reg) gs, options(nomem, nostack, preserves_flags));
+    }
+    ds | es << 16 | fs << 32 | gs << 48
+}
+
 #[inline(always)]
 fn without_words((status, second, _): (Status, u64, u64)) -> Answer {
     Answer {
