@@ -221,8 +221,9 @@ fn boot_info(cores: u32) -> BootInfo {
 }
 
 fn one_machine(dice: &mut Dice) {
-    let ram = machine(dice);
+    let mut ram = machine(dice);
     let cores = 1 + dice.below(64) as u32;
+    memory_map::remove_devices(&mut ram, &boot_info(cores));
     let pages = if dice.below(2) == 0 {
         LargestPage::OneGib
     } else {

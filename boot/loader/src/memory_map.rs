@@ -3,7 +3,7 @@
 //! Called by the binary after the boot protocol was parsed. Where entries overlap, RAM loses: a wrong hole costs
 //! memory, wrong RAM costs the machine.
 
-use ecusson_abi::boot::{BootReserved, DIRECT_MAP_LIMIT, PhysRange, RANGE_MAX};
+use ecusson_abi::boot::{BootInfo, BootReserved, DIRECT_MAP_LIMIT, PhysRange, RANGE_MAX};
 
 use crate::firmware::Region;
 use crate::list::push;
@@ -54,6 +54,16 @@ pub fn ram<R: Report>(regions: &[Region], report: &mut R) -> RangeSet {
     ram
 }
 
+/// Takes out of RAM what firmware says of devices elsewhere: registers of the kernel's own and PCI configuration windows.
+pub fn remove_devices(ram: &mut RangeSet, info: &BootInfo) {
+    let windows = info.ecam().iter().map(|ecam| ecam.window());
+    for range in info.kernel_devices().chain(windows) {
+        // One cut needs one more range at the most.
+        let _ = ram.shrink_to(RANGE_MAX - SPARE);
+        let _ = ram.remove(range);
+    }
+}
+
 /// Lists what is not RAM, in ascending order, in `list`.
 pub fn reserved<R: Report>(regions: &[Region], list: &mut [BootReserved], count: &mut u32, report: &mut R) {
     for region in regions.iter().filter(|region| region.kind != RAM && region.bytes != 0) {
@@ -84,6 +94,8 @@ pub fn reserved<R: Report>(regions: &[Region], list: &mut [BootReserved], count:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ecusson_abi::boot::{BootEcam, BootIommu, IOMMU_AMD, IOMMU_INTEL};
+
     use crate::fake::Lines;
     use crate::firmware::REGION_MAX;
 
@@ -118,6 +130,42 @@ mod tests {
             assert_eq!(ram.as_slice(), expected);
             assert!(lines.0.is_empty());
         }
+    }
+
+    /// Catches RAM in a window of PCI or in the registers of a device that the kernel drives.
+    #[test]
+    fn devices_are_no_ram() {
+        let mut info = BootInfo::empty();
+        (info.local_apic_phys, info.hpet_phys) = (0xFEE0_0000, 0);
+        (info.ecam_count, info.iommu_count) = (1, 2);
+        info.ecam[0] = BootEcam {
+            base: 0xE000_0000,
+            start_bus: 1,
+            end_bus: 2,
+            ..BootEcam::default()
+        };
+        info.iommus[0] = BootIommu {
+            phys: 0xFED9_0000,
+            kind: IOMMU_INTEL,
+            segment: 0,
+            detail: 0x101,
+        };
+        info.iommus[1] = BootIommu {
+            phys: 0xFEB8_0000,
+            kind: IOMMU_AMD,
+            ..info.iommus[0]
+        };
+        let mut ram = ram(&[region(0xE000_0000, 0x2000_0000, 1)], &mut Lines::default());
+        remove_devices(&mut ram, &info);
+        let expected = [
+            (0xE000_0000, 0xE010_0000),
+            (0xE030_0000, 0xFEB8_0000),
+            (0xFEC0_0000, 0xFED9_0000),
+            (0xFED9_2000, 0xFEE0_0000),
+            (0xFEE0_1000, 0x1_0000_0000),
+        ];
+        let found: Vec<_> = ram.as_slice().iter().map(|range| (range.base, range.end())).collect();
+        assert_eq!(found, expected);
     }
 
     /// Catches an overflow by absurd entries, and RAM that the direct map has no room for.

@@ -76,7 +76,8 @@ fn boot(magic: u32, address: u64, serial: &mut Serial) -> Result<core::convert::
     info.framebuffer = firmware.framebuffer;
     info.flags = command_line::flags(firmware.command_line(), serial);
     memory_map::reserved(firmware.regions(), &mut info.reserved, &mut info.reserved_count, serial);
-    let ram = memory_map::ram(firmware.regions(), serial);
+    let mut ram = memory_map::ram(firmware.regions(), serial);
+    memory_map::remove_devices(&mut ram, &info);
 
     // Nothing of the boot protocol is needed from here on: its memory may be overwritten.
     let payload = payload_range()?;

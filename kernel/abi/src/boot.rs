@@ -238,6 +238,18 @@ pub struct BootEcam {
 }
 const_assert_eq!(size_of::<BootEcam>(), 16);
 
+impl BootEcam {
+    /// Where the window's buses are: 1 MiB each.
+    #[must_use]
+    pub const fn window(self) -> PhysRange {
+        let buses = (self.end_bus as u64 + 1).saturating_sub(self.start_bus as u64);
+        PhysRange {
+            base: self.base.saturating_add((self.start_bus as u64) << 20),
+            bytes: buses << 20,
+        }
+    }
+}
+
 /// Memory that is near to one proximity domain (ACPI 6.5, 5.2.16.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -266,10 +278,24 @@ pub struct BootIommu {
     pub kind: u32,
     /// PCI segment group.
     pub segment: u16,
-    /// Intel: flags of the DRHD (bit 0: all devices of the segment). AMD: its own bus:device.function.
+    /// Intel: flags of the DRHD (bit 0: all devices of the segment), in the upper byte the size of the registers: 4 KiB
+    /// times 2 to the power of bits 8 to 11. AMD: its own bus:device.function.
     pub detail: u16,
 }
 const_assert_eq!(size_of::<BootIommu>(), 16);
+
+impl BootIommu {
+    /// Where its registers are. AMD: 16 KiB, or 512 KiB, aligned so, where it counts events (AMD I/O Virtualization 3.08, 3.4).
+    #[must_use]
+    pub const fn registers(self) -> PhysRange {
+        let bytes = match self.kind {
+            IOMMU_INTEL => PAGE_BYTES << (self.detail >> 8 & 0xF),
+            _ if self.phys.is_multiple_of(0x8_0000) => 0x8_0000,
+            _ => 0x4000,
+        };
+        PhysRange { base: self.phys, bytes }
+    }
+}
 
 /// What a physical range that is not RAM holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Operations of the Platform object and the words they take.
 
 /// (IRQ) w1 = line (global system interrupt) or [`MSI`], w2 = core, w3 = trigger flags, w4 = Memory slot that pays for
-/// the object, w5 = destination slot.
+/// the object, w5 = destination slot. `-> trigger flags in force`: the firmware's where it knows the line, else w3.
 pub const IRQ: u64 = 1;
 /// (PORTS) w1 = first port, w2 = ports, w3 = Memory slot, w4 = destination slot.
 pub const PORTS: u64 = 2;

@@ -59,7 +59,7 @@ pub struct Boot<'a> {
 }
 
 /// Ranges of [`Boot::reserved`] that are kept.
-pub const MAX_RESERVED: usize = 160;
+pub const MAX_RESERVED: usize = 162;
 
 /// Table pages that root's space gets to begin with.
 const ROOT_TABLES: u64 = 32;

@@ -20,7 +20,7 @@ pub struct Interrupt {
     pub header: Header,
     /// Global system interrupt, or [`platform::MSI`].
     pub line: Cell<u64>,
-    /// [`platform::LEVEL`], [`platform::ACTIVE_LOW`].
+    /// [`platform::LEVEL`], [`platform::ACTIVE_LOW`]: those in force.
     pub flags: Cell<u64>,
     /// What it signals.
     pub notification: CapabilityCell,
@@ -97,7 +97,7 @@ impl<S: Store> Kernel<S> {
         let (core, vector) = (interrupt.core.get(), interrupt.vector.get());
         if interrupt.is_message() {
             // Intel SDM vol. 3, 11.11: fixed delivery, physical destination, edge.
-            let address = 0xFEE0_0000 | u64::from(self.core(core).apic_id.get() & 0xFF) << 12;
+            let address = 0xFEE0_0000 | u64::from(self.core(core).apic_id.get()) << 12;
             return Ok(Outcome::Words(u64::from(vector), [0, address, 0, 0, 0, 0]));
         }
         self.effect(Effect::RouteLine {
@@ -109,19 +109,22 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Words(0, [0; 6]))
     }
 
-    /// A device's interrupt arrived at the core of this entry. A level-triggered line stays masked until `ack`.
+    /// A device's interrupt arrived at the core of this entry. A level-triggered line stays masked until `ack`, a line
+    /// whose notification has died until it is bound anew.
     /// Vectors that nobody owns are spurious and ignored.
+    /// So are those that were on their way when their owner changed: the new owner gets a signal without a cause.
     pub fn interrupt(&self, vector: u8) {
         let core = self.core(self.here.get());
         let index = usize::from(vector.wrapping_sub(FIRST_VECTOR));
         if let Some(name) = core.vectors.get(index).and_then(Cell::get) {
             let interrupt = self.store.interrupt(name);
-            if !interrupt.is_message() && interrupt.is_level() {
+            let notification = self.live::<Notification>(interrupt.notification.get());
+            if !interrupt.is_message() && (interrupt.is_level() || notification.is_none()) {
                 self.effect(Effect::MaskLine {
                     line: interrupt.line.get() as u32,
                 });
             }
-            if let Some(notification) = self.live::<Notification>(interrupt.notification.get()) {
+            if let Some(notification) = notification {
                 self.signal(notification, interrupt.bits.get());
             }
         }
@@ -146,11 +149,26 @@ impl<S: Store> Kernel<S> {
         owners.any(|owner| self.store.interrupt(owner).line.get() == line)
     }
 
+    /// The firmware says how a line is triggered ([`platform::LEVEL`], [`platform::ACTIVE_LOW`]), whatever its driver
+    /// believes. Called before the first thread runs.
+    pub fn override_line(&self, line: u32, flags: u8) {
+        if let Some(place) = self.overrides.iter().find(|place| place.get().is_none()) {
+            place.set(Some((line, flags)));
+        }
+    }
+
+    /// The flags in force for a line: the firmware's where it has an opinion, else the driver's.
+    pub(crate) fn line_flags(&self, line: u64, wanted: u64) -> u64 {
+        let mut known = self.overrides.iter().filter_map(Cell::get);
+        let told = known.find(|&(number, _)| u64::from(number) == line);
+        told.map_or(wanted, |(_, flags)| u64::from(flags))
+    }
+
     /// Masks a line and frees its vector.
     pub(crate) fn unlink_interrupt(&self, name: Ref<Interrupt>) {
         let interrupt = self.store.interrupt(name);
         if !interrupt.is_message() {
-            self.effect(Effect::MaskLine {
+            self.effect(Effect::ReleaseLine {
                 line: interrupt.line.get() as u32,
             });
         }

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use ecusson_abi::boot::OVERRIDE_MAX;
 use ecusson_abi::{Error, Kind, Rights, Words};
 
 use crate::percpu::Core;
@@ -27,6 +28,8 @@ pub struct Kernel<S> {
     pub ticks_per_us: Cell<u64>,
     /// Pages nobody may map as a device: from, to.
     pub(crate) reserved: [Cell<(u64, u64)>; crate::boot::MAX_RESERVED],
+    /// Lines whose trigger flags the firmware knows better than their drivers.
+    pub(crate) overrides: [Cell<Option<(u32, u8)>>; OVERRIDE_MAX],
     /// Whether the command line says that this is a test, which may ask for unbounded checks.
     pub is_test: Cell<bool>,
     /// Core that executes the current kernel entry.
@@ -101,6 +104,7 @@ impl<S: Store> Kernel<S> {
             now: Cell::new(0),
             ticks_per_us: Cell::new(0),
             reserved: [const { Cell::new((0, 0)) }; crate::boot::MAX_RESERVED],
+            overrides: [const { Cell::new(None) }; OVERRIDE_MAX],
             is_test: Cell::new(false),
             here: Cell::new(0),
         }

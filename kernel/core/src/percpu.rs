@@ -45,12 +45,17 @@ pub enum Effect {
         /// [`ecusson_abi::platform::LEVEL`] and `ACTIVE_LOW`.
         flags: u64,
     },
+    /// Mask a line and forget its vector and core.
+    ReleaseLine {
+        /// Global system interrupt.
+        line: u32,
+    },
     /// Mask a line.
     MaskLine {
         /// Global system interrupt.
         line: u32,
     },
-    /// Unmask a line.
+    /// Unmask a line, if it is routed.
     UnmaskLine {
         /// Global system interrupt.
         line: u32,

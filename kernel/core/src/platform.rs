@@ -16,6 +16,9 @@ use crate::thread::Thread;
 /// Lines a machine can have: 16 I/O APICs of 240.
 const MAX_LINES: u64 = 4096;
 
+/// Destination of a message to every core.
+const ALL_CORES: u32 = 0xFF;
+
 /// Physical pages end here (52-bit addresses).
 const PHYSICAL_PAGES: u64 = 1 << 40;
 
@@ -88,13 +91,18 @@ impl<S: Store> Kernel<S> {
         if words[3] > (platform::LEVEL | platform::ACTIVE_LOW) {
             return Err(Failure::at(Error::BadArg, 3));
         }
+        // Interrupt messages name their core in 8 bits, of which all ones mean every core.
+        if self.core(core).apic_id.get() >= ALL_CORES {
+            return Err(Failure::at(Error::Unsupported, 2));
+        }
+        let flags = self.line_flags(line, words[3]);
         let vector = self.free_vector(core).ok_or(Failure::at(Error::Busy, 2))?;
         let place = self.place(thread, (4, words[4]), (5, words[5]))?;
         // Nothing may fail from here on.
         if let Some(name) = self.make_small::<Interrupt>(&place, Rights::ALL) {
             let interrupt = self.store.interrupt(name);
             interrupt.line.set(line);
-            interrupt.flags.set(words[3]);
+            interrupt.flags.set(flags);
             interrupt.core.set(core);
             interrupt.vector.set(vector);
             let index = usize::from(vector - crate::percpu::FIRST_VECTOR);
@@ -102,7 +110,7 @@ impl<S: Store> Kernel<S> {
                 owner.set(Some(name));
             }
         }
-        Ok(Outcome::Done(0))
+        Ok(Outcome::Done(flags))
     }
 
     fn make_ports(&self, thread: &Thread, words: &Words) -> Result<Outcome, Failure> {

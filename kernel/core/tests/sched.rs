@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{BELL, DONE, EMPTY, MEMORY, PLATFORM, ROOT, SELF, World};
+use common::{BELL, DONE, EMPTY, MEMORY, PLATFORM, ROOT, SELF, World, failed};
 use ecusson_abi::{Error, Event, Kind, Rights, Syscall, ops, platform};
 use ecusson_core::percpu::{Effect, FIRST_VECTOR};
 
@@ -118,7 +118,7 @@ fn interrupts() {
     w.refuses(PLATFORM, platform::IRQ, &[4, 0, 0, MEMORY, BELL], Error::Occupied, 5);
     assert_eq!(
         w.invoke(PLATFORM, platform::IRQ, &[4, 0, platform::LEVEL, MEMORY, slot]),
-        DONE
+        Ok((Event::Done, platform::LEVEL))
     );
     let other = w.slot();
     w.refuses(PLATFORM, platform::IRQ, &[4, 0, 0, MEMORY, other], Error::Occupied, 1);
@@ -145,6 +145,61 @@ fn interrupts() {
     );
     let weak = w.with_rights(slot, Rights::READ);
     w.refuses(weak, ops::interrupt::ACK, &[], Error::NoRight, 0);
+}
+
+/// Catches a driver that is believed against the firmware, a line that stays routed when its object ends, and one that
+/// goes on interrupting for nobody.
+#[test]
+fn interrupt_lines_follow_the_firmware_and_end_with_their_object() {
+    let mut w = World::new();
+    w.kernel.override_line(9, platform::LEVEL as u8);
+    w.kernel.override_line(4, 0);
+    let bell = w.create(Kind::Notification, &[]);
+    for (line, wanted, flags) in [
+        (9, platform::ACTIVE_LOW, platform::LEVEL),
+        (4, platform::LEVEL, 0),
+        (5, 2, 2),
+    ] {
+        let slot = w.slot();
+        let made = w.invoke(PLATFORM, platform::IRQ, &[line, 0, wanted, MEMORY, slot]);
+        assert_eq!(made, Ok((Event::Done, flags)));
+        assert_eq!(w.invoke(slot, ops::interrupt::BIND, &[bell, 3]), DONE);
+        let routed = Effect::RouteLine {
+            line: line as u32,
+            vector: FIRST_VECTOR,
+            core: 0,
+            flags,
+        };
+        assert_eq!(w.kernel.core(0).effect.take(), routed);
+        w.kernel.enter(0, w.kernel.now.get());
+        w.kernel.interrupt(FIRST_VECTOR);
+        let is_masked = flags & platform::LEVEL != 0;
+        assert_eq!(w.kernel.core(0).effect.take() != Effect::Nothing, is_masked);
+        assert_eq!(w.invoke(slot, ops::interrupt::ACK, &[]), DONE);
+        assert_eq!(w.kernel.core(0).effect.take() != Effect::Nothing, is_masked);
+        assert_eq!(w.invoke(slot, ops::DESTROY, &[]), DONE);
+        let released = Effect::ReleaseLine { line: line as u32 };
+        assert_eq!(w.kernel.core(0).effect.take(), released);
+    }
+    let slot = w.slot();
+    let _ = w.invoke(PLATFORM, platform::IRQ, &[5, 0, 0, MEMORY, slot]);
+    assert_eq!(w.invoke(slot, ops::interrupt::BIND, &[bell, 3]), DONE);
+    assert_eq!(w.invoke(bell, ops::DESTROY, &[]), DONE);
+    w.kernel.enter(0, w.kernel.now.get());
+    w.kernel.interrupt(FIRST_VECTOR);
+    assert_eq!(w.kernel.core(0).effect.take(), Effect::MaskLine { line: 5 });
+}
+
+/// Catches an interrupt sent to another core than the one asked for, whose id has the same lower bits.
+#[test]
+fn cores_that_no_message_names_get_no_interrupts() {
+    let mut w = World::new();
+    let slot = w.slot();
+    for (apic_id, refused) in [(0x101, true), (0xFF, true), (0xFE, false)] {
+        w.kernel.core(1).apic_id.set(apic_id);
+        let made = w.invoke(PLATFORM, platform::IRQ, &[platform::MSI, 1, 0, MEMORY, slot]);
+        assert_eq!(made, if refused { failed(Error::Unsupported, 2) } else { DONE });
+    }
 }
 
 #[test]

@@ -4,11 +4,13 @@ use core::fmt;
 
 use ecusson_abi::Rights;
 use ecusson_abi::boot::{
-    BootSegment, IO_APIC_MAX, PAGE_BYTES, PhysRange, RANGE_MAX, SEGMENT_EXECUTE, SEGMENT_MAX, SEGMENT_READ,
+    BootSegment, IO_APIC_MAX, IOMMU_MAX, PAGE_BYTES, PhysRange, RANGE_MAX, SEGMENT_EXECUTE, SEGMENT_MAX, SEGMENT_READ,
     SEGMENT_WRITE,
 };
+use ecusson_abi::platform;
 use ecusson_abi::time::TimePage;
-use ecusson_core::boot::{Boot, Run, Segment};
+use ecusson_core::boot::{Boot, MAX_RESERVED, Run, Segment};
+use ecusson_core::{Kernel, Store};
 use ecusson_x86::boot::{BootError, Machine, set_up_machine};
 use ecusson_x86::lock::KERNEL;
 use ecusson_x86::{BootInfo, clock, percpu, smp};
@@ -115,23 +117,23 @@ fn free_memory(info: &BootInfo) -> Option<(Runs<RANGE_MAX>, Run)> {
 }
 
 /// RAM, and the devices that the kernel drives: nobody may map them as device memory.
-fn reserved_memory(info: &BootInfo) -> Runs<{ RANGE_MAX + IO_APIC_MAX + 2 }> {
+fn reserved_memory(info: &BootInfo) -> Runs<MAX_RESERVED> {
+    const { assert!(MAX_RESERVED >= RANGE_MAX + IO_APIC_MAX + IOMMU_MAX + 2) }
     let mut reserved = Runs::new();
-    let page = |phys: u64| {
-        pages(PhysRange {
-            base: phys,
-            bytes: if phys == 0 { 0 } else { 1 },
-        })
-    };
-    reserved.push(page(info.local_apic_phys));
-    reserved.push(page(info.hpet_phys));
-    for apic in info.io_apics() {
-        reserved.push(page(apic.phys));
-    }
-    for &range in info.ram() {
+    for range in info.kernel_devices().chain(info.ram().iter().copied()) {
         reserved.push(pages(range));
     }
     reserved
+}
+
+/// Has the core know what the firmware says of interrupt lines (ACPI 6.5, 5.2.12.5 and table 5.26).
+fn override_lines<S: Store>(kernel: &Kernel<S>, info: &BootInfo) {
+    for entry in info.overrides() {
+        // 1: high or edge, 3: low or level, 0: as the bus has it (ISA: high, edge).
+        let when = |bits, flag| if bits == 3 { flag } else { 0 };
+        let flags = when(entry.flags >> 2 & 3, platform::LEVEL) | when(entry.flags & 3, platform::ACTIVE_LOW);
+        kernel.override_line(entry.gsi, flags as u8);
+    }
 }
 
 fn segment(segment: &BootSegment) -> Segment {
@@ -182,6 +184,7 @@ fn make_first_objects(info: &BootInfo, machine: &Machine) -> Result<(), StartErr
         time_page,
     };
     kernel.is_test.set(info.flags & ecusson_abi::boot::BOOT_DEBUG_EXIT != 0);
+    override_lines(&kernel, info);
     kernel.boot(&boot).ok_or(StartError::Memory)
 }
 

@@ -148,6 +148,7 @@ fn carry_out(kernel: &Guard<'_>, effect: Effect) {
                 log::line(format_args!("no I/O APIC has line {line}"));
             }
         }
+        Effect::ReleaseLine { line } => io_apic::release(line),
         Effect::MaskLine { line } => io_apic::set_mask(line, Mask::Masked),
         Effect::UnmaskLine { line } => io_apic::set_mask(line, Mask::Open),
         Effect::Reset => power::reset(),

@@ -1,4 +1,4 @@
-//! I/O APICs: from an interrupt line to a vector on a core (82093AA data sheet; ACPI 6.5, 5.2.12.3 and 5.2.12.5). The old
+//! I/O APICs: from an interrupt line to a vector on a core (82093AA data sheet; ACPI 6.5, 5.2.12.3). The old
 //! interrupt controllers are moved out of the way of exceptions and masked here, too.
 //!
 //! Key type: [`Trigger`]. Set up by [`crate::boot`]; `ecusson::trap` routes, masks and unmasks lines for the core, under the
@@ -6,7 +6,7 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::boot::{BootInfo, BootIoApic, BootOverride, IO_APIC_MAX, IO_APIC_VIRT, OVERRIDE_MAX, PAGE_BYTES};
+use ecusson_abi::boot::{BootInfo, BootIoApic, IO_APIC_MAX, IO_APIC_VIRT, PAGE_BYTES};
 use ecusson_abi::platform;
 
 use crate::port::write_u8;
@@ -35,6 +35,7 @@ const SELECT: u64 = 0x00;
 const WINDOW: u64 = 0x10;
 const VERSION: u32 = 1;
 const ENTRIES: u32 = 0x10;
+const VECTOR: u32 = 0xFF;
 const MASKED: u32 = 1 << 16;
 const LEVEL: u32 = 1 << 15;
 const LOW: u32 = 1 << 13;
@@ -49,20 +50,11 @@ struct Unit {
 
 struct Units {
     units: [Cell<Unit>; IO_APIC_MAX],
-    overrides: [Cell<BootOverride>; OVERRIDE_MAX],
-    override_count: Cell<usize>,
 }
 
 // SAFETY: written by the booting core before others run; afterwards the cells are only read, and the devices behind them
 // are driven under the kernel lock.
 unsafe impl Sync for Units {}
-
-const NO_OVERRIDE: BootOverride = BootOverride {
-    source: 0,
-    gsi: 0,
-    flags: 0,
-    reserved: 0,
-};
 
 static UNITS: Units = Units {
     units: [const {
@@ -72,8 +64,6 @@ static UNITS: Units = Units {
             lines: 0,
         })
     }; IO_APIC_MAX],
-    overrides: [const { Cell::new(NO_OVERRIDE) }; OVERRIDE_MAX],
-    override_count: Cell::new(0),
 };
 
 impl Unit {
@@ -114,10 +104,6 @@ pub(crate) fn set_up(info: &BootInfo) {
         }
         UNITS.units[index].set(unit);
     }
-    for (cell, entry) in UNITS.overrides.iter().zip(info.overrides()) {
-        cell.set(*entry);
-        UNITS.override_count.set(UNITS.override_count.get() + 1);
-    }
 }
 
 /// The unit and its input of a line (global system interrupt), if there is one.
@@ -129,32 +115,9 @@ fn find(line: u32) -> Option<(Unit, u32)> {
     Some((unit, line - unit.first))
 }
 
-/// How many lines there are: one more than the highest.
-#[must_use]
-pub fn line_count() -> u32 {
-    UNITS
-        .units
-        .iter()
-        .map(|unit| unit.get().first + unit.get().lines)
-        .max()
-        .unwrap_or(0)
-}
-
-/// What the firmware says of a line, where it overrides what the driver asks for: only lines that carry an ISA interrupt.
-fn firmware_trigger(line: u32) -> Option<Trigger> {
-    let entries = UNITS.overrides.iter().take(UNITS.override_count.get()).map(Cell::get);
-    let entry = entries.into_iter().find(|entry| entry.gsi == line)?;
-    // 1: high or edge, 3: low or level, 0: as the bus has it (ISA: edge, high).
-    Some(Trigger {
-        level: entry.flags >> 2 & 3 == 3,
-        active_low: entry.flags & 3 == 3,
-    })
-}
-
 /// Routes a line to a vector on a core, unmasked. Says whether the line exists.
 pub fn route(line: u32, vector: u8, apic_id: u32, trigger: Trigger) -> bool {
     let Some((unit, input)) = find(line) else { return false };
-    let trigger = firmware_trigger(line).unwrap_or(trigger);
     let mut low = u32::from(vector);
     if trigger.level {
         low |= LEVEL;
@@ -177,13 +140,21 @@ pub enum Mask {
     Open,
 }
 
-/// Masks or unmasks a line; no effect on one that does not exist.
+/// Takes a line's route away. The entry ends edge-triggered, which clears what the input waits for: nobody will end the
+/// interrupt that may be in service.
+pub fn release(line: u32) {
+    if let Some((unit, input)) = find(line) {
+        unit.write(ENTRIES + 2 * input, MASKED);
+    }
+}
+
+/// Masks or unmasks a line; no effect on one that does not exist or, to unmask, has no route.
 pub fn set_mask(line: u32, mask: Mask) {
     let Some((unit, input)) = find(line) else { return };
     let old = unit.read(ENTRIES + 2 * input);
     let new = match mask {
-        Mask::Masked => old | MASKED,
-        Mask::Open => old & !MASKED,
+        Mask::Open if old & VECTOR != 0 => old & !MASKED,
+        _ => old | MASKED,
     };
     unit.write(ENTRIES + 2 * input, new);
 }

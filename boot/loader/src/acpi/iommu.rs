@@ -18,7 +18,7 @@ pub fn read_dmar<R: Report>(at: u64, table: &[u8], info: &mut BootInfo, report: 
         // Type 0 is a DRHD.
         if u16_at(entry, 0) == Some(0) {
             let unit = || {
-                let detail = u16::from(u8_at(entry, 4)?);
+                let detail = u16_at(entry, 4)?;
                 Some(BootIommu {
                     phys: u64_at(entry, 8)?,
                     kind: IOMMU_INTEL,

@@ -21,7 +21,7 @@ pub enum BootInfoError {
     /// A free range is not RAM, or below 1 MiB.
     FreeNotRam,
     /// The frame table, page tables, kernel, boot information, payload or root lie outside RAM or overlap free
-    /// memory or each other.
+    /// memory or each other; or a device of the kernel's lies in RAM.
     Placement,
     /// A page table or the trampoline page is unaligned or out of its room.
     PageTables,
@@ -103,6 +103,17 @@ impl BootInfo {
     #[must_use]
     pub fn iommus(&self) -> &[BootIommu] {
         clamp(&self.iommus, self.iommu_count)
+    }
+    /// Registers of the devices that are the kernel's own: local APIC, HPET, I/O APICs, IOMMUs.
+    pub fn kernel_devices(&self) -> impl Iterator<Item = PhysRange> + '_ {
+        let page = |base| PhysRange {
+            base,
+            bytes: PAGE_BYTES,
+        };
+        let single = [self.local_apic_phys, self.hpet_phys].into_iter();
+        let pages = single.chain(self.io_apics().iter().map(|apic| apic.phys));
+        let iommus = self.iommus().iter().map(|unit| unit.registers());
+        pages.filter(|&phys| phys != 0).map(page).chain(iommus)
     }
     /// The root process.
     #[must_use]
@@ -218,6 +229,9 @@ impl BootInfo {
             kernel_room && aligned(self.kernel_phys.base | self.kernel_virt),
             BootInfoError::Placement,
         )?;
+
+        let hidden = |device: PhysRange| self.ram().iter().all(|ram| !ram.overlaps(device));
+        rule(self.kernel_devices().all(hidden), BootInfoError::Placement)?;
 
         let fixed = [
             self.frame_table,

@@ -322,7 +322,7 @@ impl Core {
 }
 
 impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostStore<SMALL, SLOTS, ENTRIES>> {
-    /// Shows the whole state to a visitor. Ranges reserved at boot never change and are not part of it.
+    /// Shows the whole state to a visitor. What the machine layer told at boot never changes and is not part of it.
     pub fn visit<V: Visitor>(&self, visitor: &mut V) {
         let Self {
             store,
@@ -334,6 +334,7 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
             ticks_per_us,
             reserved: _,
             here,
+            overrides: _,
             is_test: _,
         } = self;
         word(core_count, visitor);
