@@ -137,10 +137,7 @@ fn a_domain_that_ends_at_once_again_and_again_is_given_up() {
     }
     assert_eq!(delays, [1000, 2000, 4000, 8000, 16000]);
     let logs = host.take();
-    let last = logs
-        .iter()
-        .filter(|action| matches!(action, Action::Log(_)))
-        .next_back();
+    let last = logs.iter().rfind(|action| matches!(action, Action::Log(_)));
     let expected = "domain 6 (a): ended too soon too often, it is not made anew";
     assert_eq!(last, Some(&Action::Log(expected.to_string())));
     assert_eq!(host.domains.used_kib(), 0);
