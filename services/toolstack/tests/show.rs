@@ -239,7 +239,7 @@ fn top_has_xentops_columns() {
                     VBD_OO   VBD_RD   VBD_WR  VBD_RSECT  VBD_WSECT SSID\n     web01 --b---       5624    0.7     524288    8.3     \
                     525312       8.4     2    1     1204    88123    1        0     9121     3307     402114      66120    0\n";
     // The sample's shares are of 6.3 million KiB, rounded.
-    assert_eq!(show::top_batch(&[row.clone()], 6_285_000), expected);
+    assert_eq!(show::top_batch(std::slice::from_ref(&row), 6_285_000), expected);
     let summary = Summary {
         wall_s: 3661,
         release: "0.1.0",
