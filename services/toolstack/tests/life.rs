@@ -110,6 +110,16 @@ fn a_reboot_makes_a_new_domain_with_the_same_name() {
 }
 
 #[test]
+fn a_domain_that_is_destroyed_on_its_way_to_another_life_has_none() {
+    let mut host = Host::new();
+    let id = host.start("a", "");
+    host.happens(Event::Ended(id, EndReason::Reboot));
+    host.domains.destroy(id).unwrap();
+    host.happens(Event::Gone(id));
+    assert_eq!((host.domains.iter().count(), host.domains.waiting().count()), (0, 0));
+}
+
+#[test]
 fn a_reboot_that_was_asked_for_is_one_even_if_the_guest_powers_off() {
     let mut host = Host::new();
     let old = host.start("a", "");
