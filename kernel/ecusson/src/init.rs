@@ -43,19 +43,19 @@ pub(crate) fn start(info: &'static BootInfo) -> Result<(), StartError> {
     report(info, &machine);
     make_first_objects(info, &machine)?;
     smp::start_others(info).map_err(StartError::Core)?;
-    log::line(format_args!("{} of {} cores run", smp::arrived(), info.cpu_count));
+    log::boot_line(format_args!("{} of {} cores run", smp::arrived(), info.cpu_count));
     Ok(())
 }
 
 fn report(info: &BootInfo, machine: &Machine) {
     let bytes: u64 = info.ram().iter().map(|range| range.bytes).sum();
     let (features, policy) = (&machine.features, &machine.policy);
-    log::line(format_args!(
+    log::boot_line(format_args!(
         "Ecusson, {} MiB of memory, TSC {} kHz",
         bytes >> 20,
         machine.ticks_per_second / 1000
     ));
-    log::line(format_args!(
+    log::boot_line(format_args!(
         "{:?} family {:#x} model {:#x}; mitigations: control {:#x}, automatic IBRS {}, border {:#x}",
         features.vendor,
         features.family,

@@ -6,9 +6,16 @@ use core::panic::PanicInfo;
 use ecusson_x86::smp::{self, Stop};
 use ecusson_x86::{power, serial};
 
-/// Writes one line to the console: what happened, on which core.
+/// Puts one line on its way to the console: what happened, on which core. Whoever calls this has `serial::send` called when
+/// the kernel lock is released.
 pub(crate) fn line(message: fmt::Arguments<'_>) {
     serial::line(message);
+}
+
+/// Writes one line to the console before the first thread runs: there is no timer yet that would send it later.
+pub(crate) fn boot_line(message: fmt::Arguments<'_>) {
+    serial::line(message);
+    serial::flush();
 }
 
 /// A broken invariant of the kernel: says where, stops every core, and does what the command line wants then.
@@ -17,6 +24,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if smp::stop_others() == Stop::Again {
         power::after_panic();
     }
+    serial::flush();
     match info.location() {
         Some(place) => {
             serial::emergency_line(format_args!(

@@ -27,7 +27,7 @@ ecusson_x86::bind_kernel!(
 /// The booting core: called once, with interrupts off, on its kernel stack.
 fn main(info: &'static BootInfo) -> ! {
     if let Err(error) = init::start(info) {
-        log::line(format_args!("{error}"));
+        log::boot_line(format_args!("{error}"));
         smp::halt();
     }
     smp::release();

@@ -40,11 +40,14 @@ pub(crate) fn trap(vector: u64, code: u64) {
         }
         apic::TIMER_VECTOR => {
             apic::end_of_interrupt();
-            apic::timer_fired();
+            let is_output_due = apic::timer_fired();
             enter_interrupted(|kernel| {
                 kernel.timer();
                 kernel.schedule();
             });
+            if is_output_due {
+                serial::send();
+            }
         }
         apic::RESCHEDULE_VECTOR => {
             apic::end_of_interrupt();
@@ -58,6 +61,7 @@ pub(crate) fn trap(vector: u64, code: u64) {
             let errors = apic::take_errors();
             apic::end_of_interrupt();
             log::line(format_args!("local APIC error {errors:#x}"));
+            serial::send();
         }
         _ if vector <= LAST_OLD_VECTOR => {}
         device => {
@@ -105,10 +109,10 @@ fn enter_with(kernel: Guard<'_>, handle: impl FnOnce(&Guard<'_>)) {
     kernel.enter(here().index(), clock::now());
     handle(&kernel);
     let core = kernel.this_core();
-    match core.effect.take() {
-        Effect::Nothing => {}
+    let is_output = match core.effect.take() {
+        Effect::Nothing => false,
         effect => carry_out(&kernel, effect),
-    }
+    };
     switch::to_current(&kernel);
     apic::arm(kernel.next_timer());
     let interrupts = core.ipi_mask.take();
@@ -119,6 +123,11 @@ fn enter_with(kernel: Guard<'_>, handle: impl FnOnce(&Guard<'_>)) {
     };
     if interrupts | flushes != 0 {
         reach_others(kernel, interrupts, flushes);
+    } else {
+        drop(kernel);
+    }
+    if is_output {
+        serial::send();
     }
 }
 
@@ -132,9 +141,13 @@ fn reach_others(kernel: Guard<'_>, interrupts: u64, flushes: u64) {
     }
 }
 
-/// What the core asks of the machine.
+/// What the core asks of the machine. Says whether that is output, which is sent when the lock is released.
 #[cold]
-fn carry_out(kernel: &Guard<'_>, effect: Effect) {
+fn carry_out(kernel: &Guard<'_>, effect: Effect) -> bool {
+    let is_output = matches!(
+        effect,
+        Effect::RouteLine { .. } | Effect::PowerOff | Effect::Unhandled(_) | Effect::Log(..)
+    );
     match effect {
         Effect::Nothing => {}
         Effect::RouteLine {
@@ -160,6 +173,7 @@ fn carry_out(kernel: &Guard<'_>, effect: Effect) {
         Effect::Log(words, count) => user_log(words, count),
         Effect::PortsChanged => switch::ports_changed(kernel),
     }
+    is_output
 }
 
 fn report_unhandled(kernel: &Guard<'_>, name: Ref<Thread>) {

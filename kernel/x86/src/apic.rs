@@ -243,6 +243,19 @@ pub fn arm(deadline: u64) {
         return;
     }
     here.armed.set(deadline);
+    set_timer(deadline.min(here.output_time.get()));
+}
+
+/// Has the timer of this core fire at a time at the latest, whatever is armed, `u64::MAX` for no such time: then there is
+/// output to send.
+pub(crate) fn set_output_time(time: u64) {
+    let here = here();
+    if here.output_time.replace(time) != time {
+        set_timer(here.armed.get().min(time));
+    }
+}
+
+fn set_timer(deadline: u64) {
     if DEADLINE.load(Ordering::Relaxed) {
         // 0 disarms; a deadline that has passed fires at once.
         let value = if deadline == u64::MAX { 0 } else { deadline.max(1) };
@@ -260,7 +273,8 @@ pub fn arm(deadline: u64) {
     write(INITIAL_COUNT, count.clamp(1, u128::from(u32::MAX)) as u32);
 }
 
-/// Notes that the timer has fired: the next [`arm`] writes in any case.
-pub fn timer_fired() {
+/// Notes that the timer has fired: the next [`arm`] writes in any case. Says whether there is output to send.
+pub fn timer_fired() -> bool {
     here().armed.set(u64::MAX - 1);
+    here().output_time.replace(u64::MAX) != u64::MAX
 }

@@ -4,7 +4,7 @@
 //!
 //! # No deadlock
 //! * The lock is taken with interrupts off, once an entry, and released before the entry ends; nothing taken inside
-//!   waits for another core: serial ports have bounded waits, and whoever asks for a TLB shootdown waits for the answers
+//!   waits for another core: a ring of output is taken for a moment and in bounds, and whoever asks for a TLB shootdown waits for the answers
 //!   after releasing ([`crate::tlb::wait`]).
 //! * Whoever spins on the lock has interrupts off and could not take the shootdown interrupt. It therefore polls its own
 //!   flush counters in the wait loop (`ServeFlush`), so that an initiator is answered by cores that run user code

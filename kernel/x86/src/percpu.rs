@@ -41,6 +41,8 @@ pub struct CoreBlock {
     pub(crate) fpu_owner: Cell<u64>,
     /// TSC value that the timer is armed for.
     pub(crate) armed: Cell<u64>,
+    /// TSC value by which the timer fires in any case, for the ports ([`crate::serial`]).
+    pub(crate) output_time: Cell<u64>,
     /// Whether the I/O bitmap counts at present.
     pub(crate) ports_shown: Cell<bool>,
     /// Address of the protection domain whose ports the I/O bitmap has, and the generation it was filled in.
@@ -85,6 +87,7 @@ impl CoreBlock {
             acpi_id: Cell::new(0),
             fpu_owner: Cell::new(0),
             armed: Cell::new(0),
+            output_time: Cell::new(0),
             ports_shown: Cell::new(false),
             ports_filled: Cell::new((0, 0)),
             kernel_root: Cell::new(0),
@@ -140,6 +143,7 @@ pub(crate) fn prepare(number: usize, index: usize, cpu: &BootCpu, kernel_root: u
     block.acpi_id.set(cpu.acpi_id);
     block.kernel_root.set(kernel_root);
     block.armed.set(u64::MAX);
+    block.output_time.set(u64::MAX);
     block.tables.prepare(index);
 }
 

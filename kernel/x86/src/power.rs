@@ -11,7 +11,7 @@ use ecusson_abi::boot::{
 
 use crate::port::{read_u16, write_u8, write_u16, write_u32};
 use crate::store::direct;
-use crate::{clock, smp};
+use crate::{clock, serial, smp};
 
 struct Known {
     fadt: Cell<Option<BootFadt>>,
@@ -46,6 +46,7 @@ pub(crate) fn set_up(info: &BootInfo) {
 
 /// Resets the machine: by the FADT's register, by the chipset's, at last by a triple fault.
 pub fn reset() -> ! {
+    serial::flush();
     if let Some(fadt) = KNOWN.fadt.get()
         && fadt.flags & (FADT_PRESENT | FADT_RESET) == FADT_PRESENT | FADT_RESET
     {
@@ -85,6 +86,7 @@ fn write_register(register: BootRegister, value: u8) {
 
 /// Switches the machine off: state S5 by PM1 control. Comes back when the platform has no such register.
 pub fn off() {
+    serial::flush();
     if KNOWN.flags.get() & BOOT_DEBUG_EXIT != 0 {
         debug_exit(EXIT_OFF);
     }

@@ -1,4 +1,4 @@
-//! The logger behind `defmt`: frames, rzCOBS-encoded by `defmt`'s own encoder, on the second serial port.
+//! The logger behind `defmt`: frames, rzCOBS-encoded by `defmt`'s own encoder, put on their way to the second serial port.
 //!
 //! Used by whoever calls `defmt::info!` and its like; decoded on the host from the kernel's unstripped ELF.
 
