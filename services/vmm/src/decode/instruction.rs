@@ -155,6 +155,28 @@ pub struct Decoded {
     pub next_rip: u64,
 }
 
+/// A move to control register 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cr8Write {
+    /// Number of the general register.
+    pub register: usize,
+    /// RIP of the next instruction.
+    pub next_rip: u64,
+}
+
+pub(super) fn cr8_write(bytes: &[u8], bits: u32, rip: u64) -> Option<Cr8Write> {
+    let mut decoder = Decoder::try_with_ip(bits, bytes, rip, DecoderOptions::NONE).ok()?;
+    let instruction = decoder.decode();
+    let is_write = instruction.mnemonic() == Mnemonic::Mov && instruction.op0_register() == Register::CR8;
+    let register = RegisterPart::of(instruction.op1_register())
+        .filter(|_| is_write)?
+        .number;
+    Some(Cr8Write {
+        register,
+        next_rip: instruction.next_ip(),
+    })
+}
+
 /// Decodes an instruction for code of 16, 32 or 64 bits. `None` for one that is not emulated, or not all there.
 #[must_use]
 pub fn decode(bytes: &[u8], bits: u32, rip: u64) -> Option<Decoded> {

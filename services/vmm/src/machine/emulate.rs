@@ -5,7 +5,7 @@
 use super::{BoardLock, Machine, Outcome, Vcpu};
 use crate::bytes::{get_u64, put};
 use crate::cpu::{CpuState, Exception, System, gpr};
-use crate::decode::{self, Access, Decoded, Operation, StringOperand, linear, translate};
+use crate::decode::{self, Access, Code, Decoded, Operation, StringOperand, linear, translate};
 use crate::memory::GuestMemory;
 use crate::time::Now;
 
@@ -16,17 +16,18 @@ const ES: usize = 0;
 type Place = (u64, u8);
 
 impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
-    /// Carries out the instruction at RIP, whose memory operand is at the guest-physical `address`.
+    /// Carries out the instruction at RIP, whose memory operand is at a guest-physical address.
     pub(super) fn emulate(
         &self,
         vcpu: &mut Vcpu,
-        address: u64,
+        at: (u64, &Code),
         state: &mut impl CpuState,
         now: Now,
         outcome: &mut Outcome,
     ) -> Result<(), Exception> {
+        let (address, code) = at;
         let system = state.system();
-        let decoded = decode::fetch(&self.memory, &system, state.rip())?;
+        let decoded = decode::fetch(&self.memory, &system, state.rip(), code)?;
         let place = (address, decoded.bytes);
         match decoded.operation {
             Operation::Store(operand) => {
@@ -78,7 +79,7 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
         outcome: &mut Outcome,
     ) -> Result<(), Exception> {
         let system = state.system();
-        let decoded = decode::fetch(&self.memory, &system, state.rip())?;
+        let decoded = decode::fetch(&self.memory, &system, state.rip(), &Code::UNKNOWN)?;
         let bytes = decoded.bytes.min(4);
         match decoded.operation {
             Operation::InputString(string) => {

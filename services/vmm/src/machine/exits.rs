@@ -2,6 +2,7 @@
 
 use super::{Activity, BoardLock, Direction, Exit, Machine, Next, Outcome, Vcpu};
 use crate::cpu::{CpuState, Exception, gpr};
+use crate::decode::{self, Cr8Write};
 use crate::kvm::HypercallArguments;
 use crate::memory::GuestMemory;
 use crate::time::Now;
@@ -32,7 +33,7 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
                 Ok(())
             }
             Exit::StringPort { port } => self.string_port(port, state, now, &mut outcome),
-            Exit::Memory { address } => self.emulate(vcpu, address, state, now, &mut outcome),
+            Exit::Memory { address, code } => self.emulate(vcpu, (address, &code), state, now, &mut outcome),
             Exit::Hypercall { next_rip } => {
                 self.hypercall(vcpu, state, &mut outcome);
                 state.set_rip(next_rip);
@@ -48,7 +49,7 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
                 state.set_rip(next_rip);
                 Ok(())
             }
-            Exit::WriteCr8 { register, next_rip } => write_cr8(vcpu, state, register, next_rip),
+            Exit::WriteCr8 { from } => self.write_cr8(vcpu, state, from),
             Exit::SetExtendedState { next_rip } => self.set_extended_state(state, next_rip, &mut outcome),
             Exit::Pause { next_rip } => {
                 outcome.next = Next::Yield;
@@ -139,14 +140,18 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
         state.set_rip(next_rip);
         Ok(())
     }
-}
 
-fn write_cr8(vcpu: &mut Vcpu, state: &mut impl CpuState, register: usize, next_rip: u64) -> Result<(), Exception> {
-    let value = state.gpr(register);
-    if value > 15 {
-        return Err(Exception::GENERAL_PROTECTION);
+    fn write_cr8(&self, vcpu: &mut Vcpu, state: &mut impl CpuState, from: Option<Cr8Write>) -> Result<(), Exception> {
+        let from = match from {
+            Some(from) => from,
+            None => decode::fetch_cr8_write(&self.memory, &state.system(), state.rip())?,
+        };
+        let value = state.gpr(from.register);
+        if value > 15 {
+            return Err(Exception::GENERAL_PROTECTION);
+        }
+        vcpu.apic.set_cr8(value as u8);
+        state.set_rip(from.next_rip);
+        Ok(())
     }
-    vcpu.apic.set_cr8(value as u8);
-    state.set_rip(next_rip);
-    Ok(())
 }

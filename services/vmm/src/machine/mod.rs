@@ -22,6 +22,7 @@ pub use entry::{Entry, Injection, Interruptibility};
 use crate::apic::{ApicEffect, Fabric, LocalApic, VcpuSet};
 use crate::chipset::PowerEvent;
 use crate::cpu::{Cpuid, Exception, Msrs};
+use crate::decode::{Code, Cr8Write};
 use crate::kvm::Paravirtual;
 use crate::memory::GuestMemory;
 use crate::time::{Now, Timebase};
@@ -35,7 +36,24 @@ pub enum Direction {
     Out,
 }
 
-/// Why a guest was left. Where the processor tells the next instruction, or the length is fixed, the exit has it.
+/// Lengths of instructions in bytes, for processors that do not say where the next one begins. They hold for instructions without
+/// prefixes, and nobody has a reason to put one there.
+pub mod length {
+    /// CPUID.
+    pub const CPUID: u64 = 2;
+    /// RDMSR and WRMSR.
+    pub const MSR: u64 = 2;
+    /// HLT.
+    pub const HALT: u64 = 1;
+    /// VMMCALL and VMCALL.
+    pub const HYPERCALL: u64 = 3;
+    /// XSETBV.
+    pub const SET_EXTENDED_STATE: u64 = 3;
+    /// PAUSE.
+    pub const PAUSE: u64 = 2;
+}
+
+/// Why a guest was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// CPUID.
@@ -73,6 +91,8 @@ pub enum Exit {
     Memory {
         /// Guest-physical address.
         address: u64,
+        /// The instruction, where the processor has kept it.
+        code: Code,
     },
     /// VMMCALL or VMCALL.
     Hypercall {
@@ -93,10 +113,8 @@ pub enum Exit {
     },
     /// A move to control register 8.
     WriteCr8 {
-        /// The general register.
-        register: usize,
-        /// RIP of the next instruction.
-        next_rip: u64,
+        /// The general register and RIP of the next instruction, where the processor says so.
+        from: Option<Cr8Write>,
     },
     /// XSETBV.
     SetExtendedState {

@@ -1,7 +1,7 @@
 //! Instructions that touch device memory, and the page walk that finds them.
 
 use ecusson_vmm::cpu::{Exception, PlainState, Segment, System, gpr};
-use ecusson_vmm::decode::{Access, Arithmetic, Operation, decode, fetch, translate};
+use ecusson_vmm::decode::{Access, Arithmetic, Code, Operation, decode, fetch, fetch_cr8_write, translate};
 use ecusson_vmm::memory::GuestMemory;
 use proptest::prelude::*;
 
@@ -203,15 +203,37 @@ fn instructions_are_fetched_across_pages() {
     map_small(&memory);
     // mov dword [rbx], 1
     memory.write(0x9ffe, &[0xc7, 0x03, 1, 0, 0, 0]).expect("memory");
-    let decoded = fetch(&memory, &long_mode(), 0x9ffe).expect("fetched");
+    let decoded = fetch(&memory, &long_mode(), 0x9ffe, &Code::UNKNOWN).expect("fetched");
     assert_eq!((decoded.bytes, decoded.next_rip), (4, 0xa004));
     memory.write(0x4000 + 8 * 10, &[0; 8]).expect("memory");
-    assert_eq!(fetch(&memory, &long_mode(), 0x9ffe), Err(Exception::INVALID_OPCODE));
+    assert_eq!(
+        fetch(&memory, &long_mode(), 0x9ffe, &Code::UNKNOWN),
+        Err(Exception::INVALID_OPCODE)
+    );
     memory.write(0x9ffe, &[0x89, 0x0b]).expect("memory");
     assert!(
-        fetch(&memory, &long_mode(), 0x9ffe).is_ok(),
+        fetch(&memory, &long_mode(), 0x9ffe, &Code::UNKNOWN).is_ok(),
         "the next page need not be there"
     );
+    // Bytes that the processor kept are taken as they are: mov [rbx], rcx.
+    let kept = Code::new(&[0x48, 0x89, 0x0b, 0xcc]);
+    assert_eq!(
+        fetch(&memory, &long_mode(), 0, &kept).map(|decoded| decoded.next_rip),
+        Ok(3)
+    );
+    // mov cr8, rdx; mov cr8, r9; mov cr3, rdx
+    for (code, expected) in [
+        ([0x44, 0x0f, 0x22, 0xc2], Some(2)),
+        ([0x45, 0x0f, 0x22, 0xc1], Some(9)),
+        ([0x0f, 0x22, 0xda, 0x90], None),
+    ] {
+        memory.write(0x8000, &code).expect("memory");
+        let write = fetch_cr8_write(&memory, &long_mode(), 0x8000);
+        assert_eq!(
+            write.map(|write| (write.register, write.next_rip)).ok(),
+            expected.map(|register| (register, 0x8004))
+        );
+    }
 }
 
 proptest! {
@@ -241,6 +263,6 @@ proptest! {
             let _ = translate(&memory, &system, linear, access);
             let _ = translate(&memory, &system, linear & 0xffff_ffff, access);
         }
-        let _ = fetch(&memory, &system, linear);
+        let _ = fetch(&memory, &system, linear, &Code::UNKNOWN);
     }
 }

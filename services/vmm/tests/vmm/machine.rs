@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use ecusson_vmm::apic::VcpuSet;
 use ecusson_vmm::cpu::{CpuState, Cpuid, Exception, Offer, PlainState, gpr};
+use ecusson_vmm::decode::{Code, Cr8Write};
 use ecusson_vmm::kvm::TlbFlush;
 use ecusson_vmm::layout::{COM1, IO_APIC, LOCAL_APIC};
 use ecusson_vmm::machine::{
@@ -130,7 +131,10 @@ impl Runner {
     fn touch(&mut self, instruction: &[u8], address: u64) -> Outcome {
         self.state.rip = CODE;
         self.machine.memory().write(CODE, instruction).expect("memory");
-        self.exit(Exit::Memory { address })
+        self.exit(Exit::Memory {
+            address,
+            code: Code::UNKNOWN,
+        })
     }
 
     fn enable_x2apic(&mut self) {
@@ -435,16 +439,23 @@ fn any_exit() -> impl Strategy<Value = Exit> {
             next_rip
         }),
         any::<u16>().prop_map(|port| Exit::StringPort { port }),
-        any::<u64>().prop_map(|address| Exit::Memory { address }),
-        (0_u64..0x1000).prop_map(|offset| Exit::Memory {
-            address: LOCAL_APIC + offset
+        (any::<u64>(), any::<[u8; 9]>()).prop_map(|(address, code)| Exit::Memory {
+            address,
+            code: Code::new(&code)
         }),
         (0_u64..0x1000).prop_map(|offset| Exit::Memory {
-            address: IO_APIC + offset
+            address: LOCAL_APIC + offset,
+            code: Code::UNKNOWN
+        }),
+        (0_u64..0x1000).prop_map(|offset| Exit::Memory {
+            address: IO_APIC + offset,
+            code: Code::UNKNOWN
         }),
         rip.prop_map(|next_rip| Exit::Hypercall { next_rip }),
         rip.prop_map(|next_rip| Exit::Halt { next_rip }),
-        (any::<usize>(), rip).prop_map(|(register, next_rip)| Exit::WriteCr8 { register, next_rip }),
+        (any::<bool>(), any::<usize>(), rip).prop_map(|(known, register, next_rip)| Exit::WriteCr8 {
+            from: known.then_some(Cr8Write { register, next_rip })
+        }),
         rip.prop_map(|next_rip| Exit::SetExtendedState { next_rip }),
         Just(Exit::Nothing),
     ]
