@@ -88,8 +88,13 @@ pub fn linear(system: &System, segment: usize, offset: u64) -> u64 {
 /// The exception that the processor would raise for the fetch, or [`Exception::INVALID_OPCODE`] for an instruction that is
 /// not emulated.
 pub fn fetch(memory: &impl GuestMemory, system: &System, rip: u64, code: &Code) -> Result<Decoded, Exception> {
-    let code = read(memory, system, rip, code)?;
-    decode(code.as_slice(), code_bits(system), rip).ok_or(Exception::INVALID_OPCODE)
+    let bits = code_bits(system);
+    // What the processor kept may end within the instruction: then it is read like one that was not kept.
+    if let Some(decoded) = decode(code.as_slice(), bits, rip) {
+        return Ok(decoded);
+    }
+    let code = read(memory, system, rip)?;
+    decode(code.as_slice(), bits, rip).ok_or(Exception::INVALID_OPCODE)
 }
 
 /// Decodes a move to control register 8, which some processors do not say the source of.
@@ -97,14 +102,11 @@ pub fn fetch(memory: &impl GuestMemory, system: &System, rip: u64, code: &Code) 
 /// # Errors
 /// As [`fetch`].
 pub fn fetch_cr8_write(memory: &impl GuestMemory, system: &System, rip: u64) -> Result<Cr8Write, Exception> {
-    let code = read(memory, system, rip, &Code::UNKNOWN)?;
+    let code = read(memory, system, rip)?;
     instruction::cr8_write(code.as_slice(), code_bits(system), rip).ok_or(Exception::INVALID_OPCODE)
 }
 
-fn read(memory: &impl GuestMemory, system: &System, rip: u64, code: &Code) -> Result<Code, Exception> {
-    if code.length > 0 {
-        return Ok(*code);
-    }
+fn read(memory: &impl GuestMemory, system: &System, rip: u64) -> Result<Code, Exception> {
     let mut bytes = [0; INSTRUCTION_MAX];
     let start = linear(system, CS, rip);
     let in_page = (4096 - (start & 4095)).min(INSTRUCTION_MAX as u64) as usize;

@@ -143,10 +143,11 @@ impl Board {
         if Bus::is_config_port(port, bytes) {
             return (self.pci.read_config_port(port, bytes), BoardEffect::default());
         }
-        if let Some(value) = self.pci.read_port(port, bytes) {
+        if port >= layout::PCI_PORTS {
+            let value = self.pci.read_port(port, bytes).unwrap_or(u32::MAX);
             return (value, BoardEffect::default());
         }
-        let mut value = [u8::MAX; 4];
+        let mut value = [0; 4];
         for (index, byte) in (0..u16::from(bytes)).zip(&mut value) {
             *byte = self.read_port_byte(port.wrapping_add(index), now);
         }

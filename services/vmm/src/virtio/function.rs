@@ -17,6 +17,7 @@ use super::common::{QueueSetup, Transport};
 use super::description::Description;
 use crate::apic::Message;
 use crate::bytes::{get_u64, put};
+use crate::layout::PCI_PORTS;
 use crate::pci::{Bar, ConfigSpace, Identity, MsiX, Space, Window};
 
 const VENDOR: u16 = 0x1af4;
@@ -254,7 +255,9 @@ impl VirtioFunction {
     /// Where the functions' windows are now.
     pub fn update_windows(&mut self) -> Vec<Window> {
         let windows = self.config.windows();
-        let io = windows.iter().find(|window| window.space == Space::Io);
+        // Elsewhere other devices have their ports, and no access would come here.
+        let reachable = |window: &&Window| window.space == Space::Io && window.start >= u64::from(PCI_PORTS);
+        let io = windows.iter().find(reachable);
         let doorbells = io.and_then(|window| u16::try_from(window.start).ok());
         if doorbells != self.doorbells {
             self.doorbells = doorbells;

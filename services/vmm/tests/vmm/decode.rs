@@ -221,6 +221,10 @@ fn instructions_are_fetched_across_pages() {
         fetch(&memory, &long_mode(), 0, &kept).map(|decoded| decoded.next_rip),
         Ok(3)
     );
+    // Half of it was kept: the rest is read.
+    memory.write(0x8000, &[0x48, 0x89, 0x0b]).expect("memory");
+    let half = fetch(&memory, &long_mode(), 0x8000, &Code::new(&[0x48, 0x89]));
+    assert_eq!(half.map(|decoded| decoded.next_rip), Ok(0x8003));
     // mov cr8, rdx; mov cr8, r9; mov cr3, rdx
     for (code, expected) in [
         ([0x44, 0x0f, 0x22, 0xc2], Some(2)),

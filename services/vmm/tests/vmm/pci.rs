@@ -200,6 +200,12 @@ fn windows_are_sized_and_moved() {
     bench.changes();
     bench.config_write(NET, 0x18, 4, 0xd100);
     assert_eq!(bench.changes(), [Change::Doorbells(Some(0xd100))]);
+    // Doorbells over the serial port would be nobody's gain.
+    bench.config_write(NET, 0x18, 4, 0x3e0);
+    assert_eq!(bench.changes(), [Change::Doorbells(None)]);
+    bench.port_write(0x3ff, 1, 0x5a);
+    assert_eq!(bench.port_read(0x3ff, 1), 0x5a, "its scratch register");
+    bench.config_write(NET, 0x18, 4, 0xd100);
     bench.config_write(NET, 4, 2, 0);
     assert_eq!(bench.changes(), [Change::Doorbells(None)]);
 }
