@@ -3,6 +3,7 @@
 //! * [`workspace`]: what cargo says of the packages, and where each one runs.
 //! * [`build`]: bare-metal programs; [`image`]: those and a manifest into ELF and ISO.
 //! * [`check`]: format, clippy, dependency rules, unsafe, lengths; [`test`]: that, host tests, QEMU tests.
+//! * [`conformance`]: the proofs, the exploration of the core, the ledger.
 //! * [`run`]: the image in QEMU with its decoded [`trace`]; [`bench`]: figures and their rivals.
 //!
 //! The script `x` starts it with a toolchain in the environment that every cargo below takes.
@@ -12,6 +13,7 @@ mod bench;
 mod build;
 mod check;
 mod commands;
+mod conformance;
 mod image;
 mod lines;
 mod report;
@@ -41,6 +43,8 @@ enum Verb {
     Test(test::Options),
     /// Format, clippy for host and machine, dependency rules, where unsafe may be, lengths
     Check,
+    /// Check the proofs, explore the kernel's core, print the ledger of what is claimed
+    Conformance,
     /// Measure, and print each figure beside its rivals
     Bench(bench::Options),
     /// Make target/ecusson/ecusson.elf and ecusson.iso
@@ -75,6 +79,11 @@ fn dispatch(verb: Verb) -> anyhow::Result<()> {
         Verb::Check => {
             let mut report = report::Report::default();
             check::run(&workspace, &mut report);
+            report.finish()
+        }
+        Verb::Conformance => {
+            let mut report = report::Report::default();
+            conformance::run(&workspace, &mut report);
             report.finish()
         }
         Verb::Bench(options) => bench::run(&workspace, &options),

@@ -1,7 +1,7 @@
-//! `./x test`: check, host tests, QEMU tests; one closing line for all of them.
+//! `./x test`: check, host tests, conformance, QEMU tests; one closing line for all of them.
 //!
-//! Called by people and by `.ci/run`. Calls [`crate::check`], cargo, [`crate::image`] and the crate
-//! `ecusson-qemu-tests`.
+//! Called by people and by `.ci/run`. Calls [`crate::check`], cargo, [`crate::conformance`], [`crate::image`]
+//! and the crate `ecusson-qemu-tests`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,7 +18,7 @@ use ecusson_qemu_tests::schedule::{self, Job};
 use crate::commands::{add_each, cargo};
 use crate::report::Report;
 use crate::workspace::{RunsOn, Workspace};
-use crate::{build, check, image};
+use crate::{build, check, conformance, image};
 
 /// Lines of the console that a failed QEMU test shows.
 const SHOWN_LINES: usize = 200;
@@ -37,6 +37,11 @@ impl Options {
     /// Whether a test of this name was asked for; without names everything is.
     fn wants(&self, fits: impl Fn(&str) -> bool) -> bool {
         self.names.is_empty() || self.names.iter().any(|name| fits(name))
+    }
+
+    /// Whether nothing was left out.
+    fn is_full(&self) -> bool {
+        self.names.is_empty() && !self.quick
     }
 
     fn wants_test(&self, test: &Test) -> bool {
@@ -63,6 +68,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     if !packages.is_empty() {
         eprintln!("--- tests on the host");
         host_tests(workspace, &packages, &mut report)?;
+    }
+    if options.is_full() {
+        conformance::run(workspace, &mut report);
     }
     if !tests.is_empty() {
         eprintln!("--- tests in QEMU");

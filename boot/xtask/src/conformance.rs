@@ -1,0 +1,144 @@
+//! `./x conformance`: the specification's proofs, the exploration of the real core, and the ledger of what is claimed.
+//!
+//! Called by people and by [`crate::test`]. Calls Coq (`coq_makefile`, `make`, `coqchk`) on a copy of `specs/coq`, so that nothing
+//! is built between the sources, and cargo for `specs/explore`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::commands::{capture, cargo, pass};
+use crate::report::Report;
+use crate::workspace::Workspace;
+
+/// The ledger's table begins below this line of `specs/README.md`.
+const LEDGER: &str = "## The ledger";
+
+/// Runs everything and prints the ledger.
+pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
+    let build = workspace.root.join("target/ecusson/coq");
+    report.step("proofs of the model", || prove(workspace, &build));
+    report.step("proofs checked anew, without axioms", || check_proofs(&build));
+    report.step("exploration of the core, set ci", || explore(workspace));
+    report.step("ledger and theorems name each other", || {
+        pass(cargo(workspace, "test").args(["--quiet", "-p", "ecusson-explore", "--test", "ledger"]))
+    });
+    report.step("ledger", || print_ledger(workspace));
+}
+
+/// Builds the proofs; Coq shows each file as it comes to it.
+fn prove(workspace: &Workspace, build: &Path) -> anyhow::Result<()> {
+    let source = workspace.root.join("specs/coq");
+    for file in files_of(&source)? {
+        let target = build.join(file.strip_prefix(&source)?);
+        copy_if_changed(&file, &target)?;
+    }
+    let mut makefile = Command::new("coq_makefile");
+    capture(
+        makefile
+            .current_dir(build)
+            .args(["-f", "_CoqProject", "-o", "CoqMakefile"]),
+    )?;
+    let mut make = Command::new("make");
+    pass(make.current_dir(build).args(["-s", "-j2", "-f", "CoqMakefile"]))
+}
+
+/// Coq's own checker goes through all compiled proofs again, and says what they rest on.
+fn check_proofs(build: &Path) -> anyhow::Result<()> {
+    let mut checker = Command::new("coqchk");
+    let module = "Ecusson.Examples";
+    let output = capture(
+        checker
+            .current_dir(build)
+            .args(["-silent", "-o", "-Q", ".", "Ecusson", module]),
+    )?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    anyhow::ensure!(has_no_axioms(&said), "the proofs rest on axioms:\n{said}");
+    Ok(())
+}
+
+/// Whether the summary of `coqchk -o` says that there are none.
+fn has_no_axioms(summary: &str) -> bool {
+    let mut lines = summary.lines().skip_while(|line| !line.starts_with("* Axioms:"));
+    lines.next().is_some_and(|line| line.trim_end().ends_with("<none>"))
+}
+
+fn explore(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut command = cargo(workspace, "run");
+    pass(command.args(["--quiet", "--profile", "explore", "-p", "ecusson-explore", "--", "ci"]))
+}
+
+fn print_ledger(workspace: &Workspace) -> anyhow::Result<()> {
+    let path = workspace.root.join("specs/README.md");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let rows = ledger_rows(&text);
+    anyhow::ensure!(!rows.is_empty(), "{} has no table below {LEDGER:?}", path.display());
+    for row in &rows {
+        println!("{:>8}  {:<60}  {}", row[0], row[1], row[2]);
+    }
+    for word in ["proved", "exhaustive", "tested", "open"] {
+        let count = rows.iter().filter(|row| row[2].contains(word)).count();
+        println!("{count:>8}  rows with the word {word}");
+    }
+    Ok(())
+}
+
+/// Number, property and status of each row of the ledger.
+fn ledger_rows(text: &str) -> Vec<[&str; 3]> {
+    let below = text.split_once(LEDGER).map_or("", |(_, below)| below);
+    let section = below.split("\n## ").next().unwrap_or(below);
+    let cells = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    cells
+        .filter_map(|line| {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            Some([cells.next()?, cells.next()?, cells.next()?])
+        })
+        .collect()
+}
+
+/// The files below a folder.
+fn files_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_of(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Copies a file whose copy is not the same, so that what was built of it stays good otherwise.
+fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let new = std::fs::read(from)?;
+    if std::fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{has_no_axioms, ledger_rows};
+
+    /// Catches: a checker's summary that is taken for clean although it lists something, or nothing at all.
+    #[test]
+    fn axioms_are_seen() {
+        assert!(has_no_axioms("CONTEXT SUMMARY\n* Axioms: <none>\n* Constants"));
+        assert!(!has_no_axioms("* Axioms:\n    Coq.Logic.classic\n"));
+        assert!(!has_no_axioms("* Theory: Set is predicative\n"));
+    }
+
+    /// Catches: a row of the ledger that is not printed.
+    #[test]
+    fn the_ledger_is_read() {
+        let text = "## The ledger\n\n| | property | status | how |\n|---|---|---|---|\n| 1 | a | proved | x |\n\n## Else\n| 2 | b | c | d |\n";
+        assert_eq!(ledger_rows(text), [["1", "a", "proved"]]);
+    }
+}
