@@ -1,5 +1,7 @@
 //! Local APICs, the I/O APIC and what connects them.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use ecusson_vmm::apic::{
     ApicEffect, ApicMode, Delivery, Destination, Fabric, IoApic, LocalApic, Message, Posted, Shorthand, Trigger,
     VcpuSet,
@@ -230,6 +232,38 @@ fn inboxes_keep_everything_until_it_is_taken() {
     assert_eq!(fabric.wake(1), VcpuSet::of(1));
     assert!(fabric.take(1).expect("something").woken);
     assert_eq!(fabric.wake(7), VcpuSet::NONE);
+}
+
+/// Two threads post, one takes: a vector that was posted is taken at some look after, and nothing is taken that was not posted.
+#[test]
+fn inboxes_lose_nothing_between_threads() {
+    const ROUNDS: u32 = 20_000;
+    let fabric = Fabric::new(2);
+    let (posted, taken) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for first in [0x20, 0x90] {
+            let (fabric, posted, taken) = (&fabric, &posted, &taken);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    fabric.send(&fixed(Destination::Physical(1), first + (round % 64) as u8));
+                    let sent = posted.fetch_add(1, Ordering::SeqCst) + 1;
+                    // Fewer under way than a thread has vectors, so that none is posted twice before it is taken.
+                    while sent > taken.load(Ordering::SeqCst) + 32 {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        while taken.load(Ordering::SeqCst) < 2 * ROUNDS {
+            let Some(inbox) = fabric.take(1) else {
+                std::thread::yield_now();
+                continue;
+            };
+            let count = (0..=255).filter(|&vector| inbox.edge.contains(vector)).count();
+            taken.fetch_add(count as u32, Ordering::SeqCst);
+        }
+    });
+    assert_eq!((taken.into_inner(), fabric.take(1)), (2 * ROUNDS, None));
 }
 
 #[test]
