@@ -25,6 +25,8 @@ pub struct Offer {
     pub tsc_aux: bool,
     /// The kernel switches `SPEC_CTRL` and lets `PRED_CMD` through.
     pub speculation_control: bool,
+    /// The kernel flushes a vCPU's translations before it enters the guest, where [`crate::machine::Entry::Run`] asks for it.
+    pub tlb_flush: bool,
     /// The TSC never changes its pace and the guest will not move to another machine.
     pub invariant_tsc: bool,
 }
@@ -295,7 +297,12 @@ impl Cpuid {
     fn add_kvm(&mut self, offer: &Offer) {
         let signature = [b"KVMK", b"VMKV", b"M\0\0\0"].map(|part| u32::from_le_bytes(*part));
         self.add(KVM, 0, [KVM_FREQUENCIES, signature[0], signature[1], signature[2]]);
-        self.add(KVM_FEATURES, 0, [feature::ALL, 0, 0, 0]);
+        let features = if offer.tlb_flush {
+            feature::ALL
+        } else {
+            feature::ALL & !feature::TLB_FLUSH
+        };
+        self.add(KVM_FEATURES, 0, [features, 0, 0, 0]);
         self.add(KVM_FREQUENCIES, 0, [offer.timebase.khz(), BUS_KHZ, 0, 0]);
     }
 

@@ -20,7 +20,7 @@ pub(crate) mod feature {
     const STEAL_TIME: u32 = 1 << 5;
     const END_OF_INTERRUPT: u32 = 1 << 6;
     const KICK: u32 = 1 << 7;
-    const TLB_FLUSH: u32 = 1 << 9;
+    pub(crate) const TLB_FLUSH: u32 = 1 << 9;
     const SEND_IPI: u32 = 1 << 11;
     const YIELD: u32 = 1 << 13;
     const MSI_EXTENDED_DESTINATION: u32 = 1 << 15;

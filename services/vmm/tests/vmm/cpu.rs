@@ -13,6 +13,7 @@ fn offer(vcpus: usize) -> Offer {
         extended_state: 7,
         tsc_aux: true,
         speculation_control: false,
+        tlb_flush: true,
         invariant_tsc: false,
     }
 }
@@ -47,6 +48,12 @@ fn a_guest_sees_kvm_and_what_comes_with_it() {
         assert_ne!(features & 1 << bit, 0, "feature {bit}");
     }
     assert_eq!(features & (1 << 4 | 1 << 14), 0, "no asynchronous page faults");
+    let no_flush = Offer {
+        tlb_flush: false,
+        ..offer(4)
+    };
+    let features_without = Cpuid::new(&no_flush, everything).query(0, 0x4000_0001, 0, 0, 0)[0];
+    assert_eq!(features ^ features_without, 1 << 9);
     assert_eq!(cpuid.query(0, 0x4000_0010, 0, 0, 0)[..2], [2_500_000, 1_000_000]);
 }
 

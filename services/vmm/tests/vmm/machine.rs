@@ -48,6 +48,7 @@ fn machine(vcpus: usize) -> TestMachine {
         extended_state: 7,
         tsc_aux: false,
         speculation_control: false,
+        tlb_flush: true,
         invariant_tsc: false,
     };
     let cpuid = Cpuid::new(&offer, |leaf, subleaf| match (leaf, subleaf) {
