@@ -56,7 +56,7 @@ impl<S: Store> Kernel<S> {
 
     fn is_dying(&self, capability: Capability) -> bool {
         let address = capability.address();
-        let is_object = self.store.frame(Frame::of_address(address)).is(capability.tag());
+        let is_object = self.store.frame(Frame::of_address(address)).has_tag(capability.tag());
         is_object && capability.epoch != 0 && self.store.header(address).dying.get() == capability.epoch
     }
 

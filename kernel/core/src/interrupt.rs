@@ -49,8 +49,9 @@ impl Interrupt {
     fn is_message(&self) -> bool {
         self.line.get() == platform::MSI
     }
-    fn is_level(&self) -> bool {
-        self.flags.get() & platform::LEVEL != 0
+    /// Whether it is a level-triggered line, which stays masked from its arrival to `ack`.
+    pub(crate) fn needs_masking(&self) -> bool {
+        !self.is_message() && self.flags.get() & platform::LEVEL != 0
     }
 }
 
@@ -68,7 +69,7 @@ impl<S: Store> Kernel<S> {
             ops::interrupt::BIND => self.bind_interrupt(actor, name, words),
             ops::interrupt::ACK => {
                 let interrupt = self.store.interrupt(name);
-                if !interrupt.is_message() && interrupt.is_level() {
+                if interrupt.needs_masking() {
                     self.effect(Effect::UnmaskLine {
                         line: interrupt.line.get() as u32,
                     });
@@ -119,7 +120,7 @@ impl<S: Store> Kernel<S> {
         if let Some(name) = core.vectors.get(index).and_then(Cell::get) {
             let interrupt = self.store.interrupt(name);
             let notification = self.live::<Notification>(interrupt.notification.get());
-            if !interrupt.is_message() && (interrupt.is_level() || notification.is_none()) {
+            if interrupt.needs_masking() || !interrupt.is_message() && notification.is_none() {
                 self.effect(Effect::MaskLine {
                     line: interrupt.line.get() as u32,
                 });

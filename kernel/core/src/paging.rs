@@ -107,6 +107,7 @@ impl<S: Store> Kernel<S> {
     }
 
     /// Walks down to a level, or to the first entry that has no table below it.
+    #[inline(always)]
     fn walk(&self, root: Frame, page: u64, level: u32) -> Walk {
         let mut walk = Walk {
             table: root,
@@ -121,6 +122,18 @@ impl<S: Store> Kernel<S> {
             walk.level -= 1;
         }
         walk
+    }
+
+    /// The usual case of [`Kernel::map_step`]: one page, whose table exists and whose entry is free. `None` if it is not that.
+    #[inline(always)]
+    pub(crate) fn map_page(&self, space: Ref<Space>, mapping: &Mapping) -> Option<u32> {
+        let walk = self.walk(Frame(self.store.space(space).root.get()), mapping.virtual_page, 0);
+        let entry = self.store.entry(walk.table, index_at::<S>(mapping.virtual_page, 0));
+        if mapping.pages != 1 || walk.level != 0 || entry.get() & bit::PRESENT != 0 {
+            return None;
+        }
+        entry.set(Frame(mapping.frame).address() | mapping.bits);
+        Some(1)
     }
 
     /// Maps as much as one table takes. Tables that are missing come from the space's unused pages.

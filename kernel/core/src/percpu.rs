@@ -10,7 +10,6 @@ use crate::heap::Heap;
 use crate::interrupt::Interrupt;
 use crate::list::List;
 use crate::name::Ref;
-use crate::sched_context::SchedContext;
 use crate::thread::Thread;
 
 /// Threads a core can have. Each takes at most one place in the timer heap and one in the fair heap.
@@ -88,6 +87,8 @@ pub struct Core {
     pub reschedule: Cell<bool>,
     /// Whether the current thread goes behind its equals.
     pub turn_over: Cell<bool>,
+    /// Whether the timer may have to fire earlier than it was told.
+    pub rearm: Cell<bool>,
     /// Ready threads by priority (the fair band has its heap).
     pub ready: [List<Thread>; PRIORITIES as usize],
     /// Ready threads of the fair band by virtual time.
@@ -96,8 +97,6 @@ pub struct Core {
     pub fair_floor: Cell<u64>,
     /// Deadlines of threads (bit 0 of the name clear) and replenishments (bit 0 set).
     pub timers: Heap<TIMERS>,
-    /// Context that is being charged, and since when.
-    pub charged: Cell<Option<Ref<SchedContext>>>,
     /// Time of the last charge.
     pub charged_since: Cell<u64>,
     /// When the current thread of the fair band was given the core.
@@ -135,11 +134,11 @@ impl Core {
             index: Cell::new(0),
             reschedule: Cell::new(false),
             turn_over: Cell::new(false),
+            rearm: Cell::new(false),
             ready: [const { List::new() }; PRIORITIES as usize],
             fair: Heap::new(),
             fair_floor: Cell::new(0),
             timers: Heap::new(),
-            charged: Cell::new(None),
             charged_since: Cell::new(0),
             slice_began: Cell::new(0),
             loaded_root: Cell::new(0),
@@ -195,11 +194,11 @@ impl Clone for Core {
             index: self.index.clone(),
             reschedule: self.reschedule.clone(),
             turn_over: self.turn_over.clone(),
+            rearm: self.rearm.clone(),
             ready: self.ready.clone(),
             fair: self.fair.clone(),
             fair_floor: self.fair_floor.clone(),
             timers: self.timers.clone(),
-            charged: self.charged.clone(),
             charged_since: self.charged_since.clone(),
             slice_began: self.slice_began.clone(),
             loaded_root: self.loaded_root.clone(),

@@ -222,7 +222,13 @@ impl<S: Store> Kernel<S> {
 
     // Attachment
 
-    fn attach(&self, actor: Ref<Thread>, name: Ref<Region>, held: Rights, words: &Words) -> Result<Outcome, Failure> {
+    pub(crate) fn attach(
+        &self,
+        actor: Ref<Thread>,
+        name: Ref<Region>,
+        held: Rights,
+        words: &Words,
+    ) -> Result<Outcome, Failure> {
         let caller = self.store.thread(actor);
         let space_name = self.lookup::<Space>(caller, words[1], Rights::MANAGE);
         let space_name = space_name.map_err(|error| Failure::at(error, 1))?;
@@ -253,7 +259,10 @@ impl<S: Store> Kernel<S> {
             }
         }
         let mapping = Mapping::of(region, words[2], rights);
-        let mapped = self.map_step(space_name, &mapping)?;
+        let mapped = match self.map_page(space_name, &mapping) {
+            Some(mapped) => mapped,
+            None => self.map_step(space_name, &mapping)?,
+        };
         // Nothing may fail from here on.
         if !region.is_attached() {
             region.space.set(Some(space_name));

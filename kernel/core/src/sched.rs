@@ -20,9 +20,15 @@ const REPLENISH: u64 = 1;
 impl<S: Store> Kernel<S> {
     /// Begins a kernel entry of a core: notes time and place, charges whoever ran.
     pub fn enter(&self, core: u8, now: u64) {
+        self.enter_on(self.core(core), now);
+    }
+
+    /// As [`Kernel::enter`], for whoever has the core at hand.
+    #[inline(always)]
+    pub fn enter_on(&self, core: &Core, now: u64) {
         self.now.set(now);
-        self.here.set(core);
-        self.charge(self.core(core), now);
+        self.here.set(core.index.get());
+        self.charge(core, now);
     }
 
     fn charge(&self, core: &Core, now: u64) {
@@ -50,6 +56,7 @@ impl<S: Store> Kernel<S> {
         }
         core.reschedule.set(false);
         core.turn_over.set(false);
+        core.rearm.set(true);
         let next = self.take_highest(core);
         if let Some(name) = next {
             let thread = self.store.thread(name);
@@ -68,12 +75,12 @@ impl<S: Store> Kernel<S> {
             return true;
         }
         let above = core.ready_bitmap.get() >> (thread.priority.get() & 31);
-        if above > 1 {
-            return true;
-        }
+        above > 1 || above == 1 && thread.priority.get() == FAIR_PRIORITY && self.is_slice_over(core)
+    }
+
+    fn is_slice_over(&self, core: &Core) -> bool {
         let slice = FAIR_SLICE_US * self.ticks_per_us.get();
-        let is_over = self.now.get().saturating_sub(core.slice_began.get()) >= slice;
-        thread.priority.get() == FAIR_PRIORITY && above == 1 && is_over
+        self.now.get().saturating_sub(core.slice_began.get()) >= slice
     }
 
     /// Puts the current thread, if it could go on, among the ready ones.
@@ -164,8 +171,12 @@ impl<S: Store> Kernel<S> {
     }
 
     fn enqueue(&self, name: Ref<Thread>, goes_first: bool) {
+        self.enqueue_on(self.core(self.store.thread(name).core()), name, goes_first);
+    }
+
+    #[inline(always)]
+    pub(crate) fn enqueue_on(&self, core: &Core, name: Ref<Thread>, goes_first: bool) {
         let thread = self.store.thread(name);
-        let core = self.core(thread.core());
         let level = thread.priority.get() & 31;
         thread.set_state(State::Ready);
         core.ready_bitmap.set(core.ready_bitmap.get() | 1 << level);
@@ -185,6 +196,8 @@ impl<S: Store> Kernel<S> {
             .sched_context
             .get()
             .map(|name| self.store.sched_context(name));
+        // Who runs has a slice from now on.
+        core.rearm.set(true);
         let floor = core.fair_floor.get();
         let key = context.map_or(floor, |context| context.virtual_time.get().max(floor));
         if let Some(context) = context {
@@ -389,7 +402,12 @@ impl<S: Store> Kernel<S> {
     /// A core whose timer must fire earlier than it knows has to enter the kernel.
     fn timer_changed(&self, index: u8, key: u64) {
         let is_first = self.core(index).timers.first().is_some_and(|first| first.key == key);
-        if index != self.here.get() && is_first {
+        if !is_first {
+            return;
+        }
+        if index == self.here.get() {
+            self.core(index).rearm.set(true);
+        } else {
             self.send_ipi(index);
         }
     }
@@ -423,10 +441,15 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    /// When the timer of the core of this entry must fire next; [`NO_DEADLINE`] for never.
+    /// When a core's timer must fire next, if that may be earlier than the core knows. Asked on the way out of an entry.
+    #[inline(always)]
+    pub fn new_timer(&self, core: &Core) -> Option<u64> {
+        core.rearm.take().then(|| self.next_timer(core))
+    }
+
+    /// When a core's timer must fire next; [`NO_DEADLINE`] for never.
     #[must_use]
-    pub fn next_timer(&self) -> u64 {
-        let core = self.core(self.here.get());
+    pub fn next_timer(&self, core: &Core) -> u64 {
         let timer = core.timers.first().map_or(NO_DEADLINE, |first| first.key);
         let Some(thread) = core.current.get().map(|name| self.store.thread(name)) else {
             return timer;

@@ -69,7 +69,14 @@ impl FrameEntry {
     #[must_use]
     #[inline(always)]
     pub fn is(&self, tag: Tag) -> bool {
-        self.tag_owner.get() as u8 == tag as u8
+        self.has_tag(tag as u8)
+    }
+
+    /// As [`FrameEntry::is`], by the tag's number.
+    #[must_use]
+    #[inline(always)]
+    pub fn has_tag(&self, number: u8) -> bool {
+        self.tag_owner.get() as u8 == number
     }
 
     /// The owner, whose type follows from the tag.

@@ -52,6 +52,8 @@ pub mod flag {
     pub const FPU: u32 = 1 << 20;
     /// Its protection domain may use I/O ports.
     pub const PORTS: u32 = 1 << 21;
+    /// What the machine layer loads and stores for it when it is switched to and from, beside registers and space.
+    pub const LOADED: u32 = FPU | PORTS;
     /// The call it waits for is a fault.
     pub const FAULTING: u32 = 1 << 22;
     /// Resumes with all registers, by IRET (it was interrupted or faulted), not as from a system call.
@@ -345,6 +347,12 @@ impl Thread {
         if !self.has(flag::FAULTING) {
             return self.context.words();
         }
+        self.fault_message()
+    }
+
+    /// The words of its fault, for the handler.
+    #[must_use]
+    pub fn fault_message(&self) -> Words {
         let fault = self.fault.get();
         let (rip, rsp) = (self.context.rip.get(), self.context.rsp.get());
         [

@@ -80,7 +80,7 @@ fn a_budget_is_a_limit() {
     let begin = w.kernel.now.get();
     w.timer(1, begin);
     assert_eq!(w.current(1), Some(w.thread(thread)));
-    assert!(w.kernel.next_timer() <= begin + 100);
+    assert!(w.kernel.next_timer(w.kernel.core(1)) <= begin + 100);
     w.timer(1, begin + 100);
     assert_eq!(w.current(1), None, "its budget is used up");
     w.timer(1, begin + 999);

@@ -52,7 +52,7 @@ fn syscall(kernel: &World, core: u8, call: u64, slot: u64, second: u64, words: [
     thread.context.rdi.set(slot);
     thread.context.rsi.set(second);
     thread.context.set_words(words);
-    let is_fast = kernel.fast_yield(kernel.core(core), now).is_some();
+    let is_fast = kernel.fast_saved(kernel.core(core), now).is_some();
     if !is_fast {
         kernel.syscall();
     }

@@ -3,7 +3,6 @@
 //! Each takes the lock, asks the core's fast path, and switches; what the core does not take goes to [`crate::trap`]. Entry
 //! code has already sorted out calls that carry a capability and waits that have a deadline.
 
-use ecusson_abi::ops;
 use ecusson_x86::lock::KERNEL;
 use ecusson_x86::{Fast, switch};
 
@@ -39,15 +38,22 @@ pub(crate) fn signal(slot: u64, bits: u64) -> Fast {
         .map_or(Fast::NO, |()| switch::stay(core, 0))
 }
 
-/// `Invoke`: only the question what a slot holds.
+/// `Invoke`: the question what a slot holds.
 #[inline(always)]
-pub(crate) fn invoke(slot: u64, operation: u64) -> Fast {
-    if operation != ops::IDENTIFY {
-        return Fast::NO;
-    }
+pub(crate) fn identify(slot: u64) -> Fast {
     let kernel = KERNEL.lock();
     let core = kernel.this_core();
     kernel
         .fast_identify(core, slot)
         .map_or(Fast::NO, |found| switch::stay(core, found))
+}
+
+/// `Invoke`: mapping one page.
+#[inline(always)]
+pub(crate) fn attach(slot: u64, arguments: [u64; 3]) -> Fast {
+    let kernel = KERNEL.lock();
+    let core = kernel.this_core();
+    kernel
+        .fast_attach(core, slot, arguments)
+        .map_or(Fast::NO, |second| switch::stay(core, second))
 }

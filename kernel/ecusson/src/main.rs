@@ -19,7 +19,8 @@ ecusson_x86::bind_kernel!(
     call: fast::call,
     reply_wait: fast::reply_wait,
     signal: fast::signal,
-    invoke: fast::invoke,
+    identify: fast::identify,
+    attach: fast::attach,
     system_call: trap::system_call,
     trap: trap::trap,
 );

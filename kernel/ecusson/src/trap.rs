@@ -4,26 +4,28 @@
 //! the machine, makes the processor ready for who runs next, and releases the lock. What must happen without the lock comes
 //! last: interrupts to other cores, and waiting for their answers.
 
-use ecusson_core::percpu::Effect;
+use core::ops::Range;
+
+use ecusson_core::percpu::{Effect, FIRST_VECTOR, VECTORS};
 use ecusson_core::thread::{Fault, Thread};
 use ecusson_core::{Ref, Store};
 use ecusson_x86::io_apic::{self, Mask, Trigger};
 use ecusson_x86::lock::{Guard, KERNEL};
-use ecusson_x86::percpu::here;
 use ecusson_x86::{apic, clock, power, serial, switch, tlb};
 
 use crate::log;
 
 /// Vectors of exceptions lie below.
-const FIRST_INTERRUPT: u64 = 32;
-/// The old interrupt controllers' vectors, masked: whatever arrives there is spurious.
-const LAST_OLD_VECTOR: u64 = 0x2F;
+const FIRST_INTERRUPT: u8 = 32;
+/// Vectors of devices.
+const DEVICES: Range<u8> = FIRST_VECTOR..FIRST_VECTOR + VECTORS as u8;
 const PAGE_FAULT: u64 = 14;
 
 /// The slow path of a system call, whose registers are in the current thread's context.
 pub(crate) fn system_call() {
     let kernel = KERNEL.lock();
-    match kernel.fast_yield(kernel.this_core(), clock::now()) {
+    let core = kernel.this_core();
+    match kernel.fast_saved(core, clock::now()) {
         Some(()) => switch::to_current(&kernel),
         None => enter_with(kernel, |kernel| kernel.syscall()),
     }
@@ -31,8 +33,15 @@ pub(crate) fn system_call() {
 
 /// An exception of user mode, or an interrupt of user mode or the idle loop.
 pub(crate) fn trap(vector: u64, code: u64) {
-    match u8::try_from(vector).unwrap_or(u8::MAX) {
-        _ if vector < FIRST_INTERRUPT => exception(vector, code),
+    let vector = vector as u8;
+    if DEVICES.contains(&vector) {
+        // Ended at once: a level-triggered line is masked by the core until its driver acknowledges it.
+        device_interrupt(vector);
+        apic::end_of_interrupt();
+        return;
+    }
+    match vector {
+        _ if vector < FIRST_INTERRUPT => exception(vector.into(), code),
         apic::SPURIOUS_VECTOR => {}
         apic::FLUSH_VECTOR => {
             tlb::serve();
@@ -63,14 +72,8 @@ pub(crate) fn trap(vector: u64, code: u64) {
             log::line(format_args!("local APIC error {errors:#x}"));
             serial::send();
         }
-        _ if vector <= LAST_OLD_VECTOR => {}
-        device => {
-            // Ended at once: a level-triggered line is masked by the core until its driver acknowledges it, below.
-            enter_interrupted(|kernel| {
-                kernel.interrupt(device);
-            });
-            apic::end_of_interrupt();
-        }
+        // The old interrupt controllers' vectors, masked: whatever arrives there is spurious.
+        _ => {}
     }
 }
 
@@ -80,7 +83,28 @@ fn exception(vector: u64, code: u64) {
     } else {
         0
     };
-    enter_interrupted(|kernel| kernel.fault(Fault { vector, code, address }));
+    let fault = Fault { vector, code, address };
+    let kernel = KERNEL.lock();
+    match kernel.fast_fault(kernel.this_core(), fault) {
+        Some(()) => {
+            switch::registers_are_saved();
+            switch::to_current(&kernel);
+        }
+        None => {
+            switch::note_full_context(&kernel);
+            enter_with(kernel, |kernel| kernel.fault(fault));
+        }
+    }
+}
+
+fn device_interrupt(vector: u8) {
+    let kernel = KERNEL.lock();
+    switch::note_full_context(&kernel);
+    kernel.enter_on(kernel.this_core(), clock::now());
+    match kernel.fast_interrupt(kernel.this_core(), vector) {
+        Some(()) => switch::to_current(&kernel),
+        None => decide(kernel, |kernel| kernel.interrupt(vector)),
+    }
 }
 
 /// An entry by interrupt or exception: all registers of the current thread, if there is one, were saved.
@@ -88,6 +112,7 @@ fn exception(vector: u64, code: u64) {
 fn enter_interrupted(handle: impl FnOnce(&Guard<'_>)) {
     enter(|kernel| {
         switch::note_full_context(kernel);
+        kernel.this_core().rearm.set(true);
         handle(kernel);
     });
 }
@@ -106,7 +131,13 @@ fn enter(handle: impl FnOnce(&Guard<'_>)) {
 /// As [`enter`], with the lock held already.
 #[inline(always)]
 fn enter_with(kernel: Guard<'_>, handle: impl FnOnce(&Guard<'_>)) {
-    kernel.enter(here().index(), clock::now());
+    kernel.enter_on(kernel.this_core(), clock::now());
+    decide(kernel, handle);
+}
+
+/// The rest of an entry that has begun.
+#[inline(always)]
+fn decide(kernel: Guard<'_>, handle: impl FnOnce(&Guard<'_>)) {
     handle(&kernel);
     let core = kernel.this_core();
     let is_output = match core.effect.take() {
@@ -114,7 +145,9 @@ fn enter_with(kernel: Guard<'_>, handle: impl FnOnce(&Guard<'_>)) {
         effect => carry_out(&kernel, effect),
     };
     switch::to_current(&kernel);
-    apic::arm(kernel.next_timer());
+    if let Some(deadline) = kernel.new_timer(core) {
+        apic::arm(deadline);
+    }
     let interrupts = core.ipi_mask.take();
     let flushes = if core.flush_requested.take() {
         tlb::pending(&kernel)

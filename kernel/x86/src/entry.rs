@@ -145,13 +145,14 @@ extern "C" fn ecusson_paranoid(frame: &mut KernelFrame) {
 /// * `main`: `fn(&'static BootInfo) -> !`, on the booting core;
 /// * `core_main`: `fn() -> !`, on every other core once it is set up;
 /// * `call`: `fn(slot) -> Fast`, when no capability goes with the message; `reply_wait`: `fn() -> Fast`, without deadline and
-///   capability; `signal`, `invoke`: `fn(slot, word 0) -> Fast`. All answer [`Fast::NO`] when the case is not theirs;
+///   capability; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, words 1 to 3) -> Fast`, `Invoke` of
+///   these operations. All answer [`Fast::NO`] when the case is not theirs;
 /// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
 /// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop.
 #[macro_export]
 macro_rules! bind_kernel {
     (main: $main:path, core_main: $core_main:path, call: $call:path, reply_wait: $reply_wait:path, signal: $signal:path,
-     invoke: $invoke:path, system_call: $system_call:path, trap: $trap:path $(,)?) => {
+     identify: $identify:path, attach: $attach:path, system_call: $system_call:path, trap: $trap:path $(,)?) => {
         const _: () = {
             #[unsafe(no_mangle)]
             extern "C" fn ecusson_main(info: &'static $crate::BootInfo) -> ! {
@@ -174,8 +175,12 @@ macro_rules! bind_kernel {
                 $signal(slot, bits)
             }
             #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_invoke(slot: u64, operation: u64) -> $crate::Fast {
-                $invoke(slot, operation)
+            extern "C" fn ecusson_fast_identify(slot: u64) -> $crate::Fast {
+                $identify(slot)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_attach(slot: u64, word1: u64, word2: u64, word3: u64) -> $crate::Fast {
+                $attach(slot, [word1, word2, word3])
             }
             #[unsafe(no_mangle)]
             extern "C" fn ecusson_system_call() {
@@ -303,10 +308,21 @@ core::arch::global_asm!(
     "jnz 1b",
     "mov eax, 2",
     "jmp 8f",
-    "4:",
+    "4:", // `Invoke`
+    "cmp r12, {identify}",
+    "jne 5f",
     "push rdi",
-    "mov rsi, r12",
-    "call ecusson_fast_invoke",
+    "call ecusson_fast_identify",
+    "jmp 12f",
+    "5:",
+    "cmp r12, {attach}", // other kinds use the number too: the function looks
+    "jne 7f",
+    "push rdi",
+    "mov rsi, r13",
+    "mov rdx, r14",
+    "mov rcx, r15",
+    "call ecusson_fast_attach",
+    "12:",
     "test rax, rax",
     "jnz 1b",
     "mov eax, 4",
@@ -394,12 +410,9 @@ core::arch::global_asm!(
     "mov r8, gs:[{current}]",
     "test r8, r8",
     "jz ecusson_idle",
-    "test byte ptr gs:[{border_work}], {clear_bit}",
-    "jz 1f",
-    "ECUSSON_CLEAR",
+    "test dword ptr gs:[{border_work}], {clear_bit} | 0xFF00", // the second byte is `full`
+    "jnz 2f",
     "1:",
-    "cmp byte ptr gs:[{full}], 0",
-    "jne ecusson_exit_full",
     "mov r12, [r8 + {r12}]",
     "mov r13, [r8 + {r13}]",
     "mov r14, [r8 + {r14}]",
@@ -418,7 +431,13 @@ core::arch::global_asm!(
     "mov r11d, 0x202",
     "swapgs",
     "sysretq",
-    "ecusson_exit_full:",
+    "2:",
+    "test byte ptr gs:[{border_work}], {clear_bit}",
+    "jz 3f",
+    "ECUSSON_CLEAR",
+    "3:",
+    "cmp byte ptr gs:[{full}], 0",
+    "je 1b",
     "mov byte ptr gs:[{full}], 0",
     "mov rsp, gs:[{stack_top}]",
     "push {user_data}",
@@ -553,6 +572,8 @@ core::arch::global_asm!(
     ".p2align 3",
     "ecusson_verw_selector: .quad {kernel_data}",
     ".popsection",
+    identify = const ecusson_abi::ops::IDENTIFY,
+    attach = const ecusson_abi::ops::region::ATTACH,
     current = const crate::percpu::CURRENT,
     stack_top = const crate::percpu::STACK_TOP,
     border_work = const crate::percpu::BORDER_WORK,

@@ -64,6 +64,8 @@ pub(crate) const BORDER_WORK: usize = offset_of!(CoreBlock, border_work);
 /// See [`CURRENT`].
 pub(crate) const FULL: usize = offset_of!(CoreBlock, full_context);
 const_assert_eq!(offset_of!(CoreBlock, this), 0);
+// The exit tests both bytes at once.
+const_assert_eq!(FULL, BORDER_WORK + 1);
 
 struct Blocks([CoreBlock; MAX_CORES]);
 

@@ -97,14 +97,18 @@ pub fn stay(core: &Core, second: u64) -> Fast {
         .map_or(Fast::NO, |name| Fast::to(direct(name.address()), second))
 }
 
+/// After entry code has saved all registers of the current thread and the core has noted it: whoever runs next is somebody else.
+#[inline(always)]
+pub fn registers_are_saved() {
+    here().full_context.set(0);
+}
+
 /// After entry code has saved all registers of the current thread: notes that in the thread, under the lock, before the core
 /// decides about it. Nothing to note when the idle loop was interrupted.
 #[inline(always)]
 pub fn note_full_context(kernel: &Guard<'_>) {
-    let here = here();
-    if here.full_context.take() != 0
-        && let Some(name) = kernel.this_core().current.get()
-    {
+    registers_are_saved();
+    if let Some(name) = kernel.this_core().current.get() {
         kernel.store.thread(name).set_flag(flag::FULL_CONTEXT);
     }
 }
@@ -125,8 +129,17 @@ pub fn to_current(kernel: &Guard<'_>) {
     }
     // The same thread goes on: its space, FPU state and ports are loaded. A thread does not change them, but for its ports,
     // of which the core tells.
-    if here.current.get() != address {
-        switch_to(kernel, core, address);
+    if here.current.get() == address {
+        return;
+    }
+    let thread = core.current.get().map(|name| kernel.store.thread(name));
+    let is_plain = here.fpu_owner.get() == 0 && !here.ports_shown.get();
+    match thread {
+        Some(thread) if is_plain && !thread.has(flag::LOADED) => {
+            here.current.set(address);
+            load_root(core, thread.root.get());
+        }
+        _ => switch_to(kernel, core, address),
     }
 }
 

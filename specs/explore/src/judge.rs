@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ecusson_abi::{Error, NO_DEADLINE, Rights, Syscall, ops};
 use ecusson_core::Store;
 use ecusson_core::cap::Capability;
+use ecusson_core::host::CANONICAL_NOW;
 use ecusson_core::thread::State;
 
 use crate::action::{Action, Entry};
@@ -202,9 +203,6 @@ impl<'u> Judge<'u> {
 
     /// What a fast path makes of the case: the words, and the result if it has one. The source state is loaded again afterwards.
     fn fast_path(&mut self, action: &Action) -> Result<Option<Fast>, Finding> {
-        let Entry::Call(call, first, second, words) = action.entry else {
-            return Ok(None);
-        };
         let core = self.machine.core(action.core);
         // Who was stopped meanwhile repeats a slow call later; a fast one still goes through before the interrupt arrives.
         if core
@@ -214,22 +212,10 @@ impl<'u> Judge<'u> {
         {
             return Ok(None);
         }
-        let has_fast_path = match call {
-            Syscall::Call => second == 0,
-            Syscall::ReplyWait => first == NO_DEADLINE && second == 0,
-            Syscall::Signal => true,
-            Syscall::Invoke => words[0] == ops::IDENTIFY,
-            _ => false,
-        };
-        if !has_fast_path {
+        if !has_fast_path(&action.entry) {
             return Ok(None);
         }
-        let attempt = catch_unwind(AssertUnwindSafe(|| match call {
-            Syscall::Call => self.machine.fast_call(core, first),
-            Syscall::ReplyWait => self.machine.fast_reply_wait(core).map(|()| 0),
-            Syscall::Signal => self.machine.fast_signal(core, first, words[0]).map(|()| 0),
-            _ => self.machine.fast_identify(core, first),
-        }));
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.try_fast_path(action)));
         let result = attempt.map_err(|panic| ("no-panic", message_of(panic.as_ref())))?;
         if result.is_some() {
             machine::leave(&self.machine, action.core);
@@ -251,6 +237,32 @@ impl<'u> Judge<'u> {
             words: self.next.clone(),
             row: action.row,
         }))
+    }
+
+    fn try_fast_path(&self, action: &Action) -> Option<u64> {
+        let machine = &self.machine;
+        let core = machine.core(action.core);
+        match action.entry {
+            Entry::Fault => machine.fast_fault(core, machine::FAULT).map(|()| 0),
+            Entry::Call(Syscall::Call, slot, ..) => machine.fast_call(core, slot),
+            Entry::Call(Syscall::ReplyWait, first, second, words) => machine
+                .fast_reply_wait(core)
+                .or_else(|| {
+                    machine::load_registers(machine, action.core, Syscall::ReplyWait, first, second, words);
+                    machine.fast_saved(core, CANONICAL_NOW)
+                })
+                .map(|()| 0),
+            Entry::Call(Syscall::Yield, ..) => {
+                machine::load_registers(machine, action.core, Syscall::Yield, 0, 0, [0; 6]);
+                machine.fast_saved(core, CANONICAL_NOW).map(|()| 0)
+            }
+            Entry::Call(Syscall::Signal, slot, _, words) => machine.fast_signal(core, slot, words[0]).map(|()| 0),
+            Entry::Call(_, slot, _, [ops::IDENTIFY, ..]) => machine.fast_identify(core, slot),
+            Entry::Call(_, slot, _, [_, space, page, rights, ..]) => {
+                machine.fast_attach(core, slot, [space, page, rights])
+            }
+            _ => None,
+        }
     }
 
     /// The slow path chooses anew on its way out; after a fast one the interrupt that is on its way has the core do it.
@@ -323,6 +335,21 @@ impl<'u> Judge<'u> {
                 format!("{} answered {status:?} and changed the state", action.row),
             ))
         }
+    }
+}
+
+/// Whether entry code tries a fast path.
+fn has_fast_path(entry: &Entry) -> bool {
+    match *entry {
+        Entry::Fault => true,
+        Entry::Call(call, first, second, words) => match call {
+            Syscall::Call => second == 0,
+            Syscall::ReplyWait => first == NO_DEADLINE && second == 0,
+            Syscall::Signal | Syscall::Yield => true,
+            Syscall::Invoke => words[0] == ops::IDENTIFY || words[0] == ops::region::ATTACH,
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -19,6 +19,12 @@ const PAGES: u64 = 65;
 const NO_ANSWER: u64 = u64::MAX;
 /// Where threads are started: tells a restart, which clears all registers, from a result.
 pub const ENTRY: u64 = 0x1000;
+/// The fault that threads make.
+pub const FAULT: Fault = Fault {
+    vector: 14,
+    code: 4,
+    address: 0x1000,
+};
 /// Cores of the machine.
 pub const CORES: u8 = 2;
 
@@ -171,11 +177,7 @@ pub fn enter(machine: &Machine, action: &Action) -> Option<Vec<Answer>> {
             machine.timer();
             machine.schedule();
         }
-        Entry::Fault => machine.fault(Fault {
-            vector: 14,
-            code: 4,
-            address: 0x1000,
-        }),
+        Entry::Fault => machine.fault(FAULT),
         Entry::Reschedule => machine.schedule(),
         Entry::Flush => {}
     }
@@ -223,7 +225,8 @@ fn collect(machine: &Machine, before: &[(Ref<Thread>, State)], actor: Option<Ref
     answers
 }
 
-fn load_registers(machine: &Machine, core: u8, call: Syscall, first: u64, second: u64, words: Words) {
+/// What entry code stores of a system call.
+pub fn load_registers(machine: &Machine, core: u8, call: Syscall, first: u64, second: u64, words: Words) {
     let Some(name) = machine.core(core).current.get() else {
         return;
     };

@@ -270,7 +270,7 @@ impl Page {
 
 impl Core {
     fn visit<V: Visitor>(&self, visitor: &mut V) {
-        // Effects are carried out within the entry that asked for them, so that none is part of a state.
+        // Effects are carried out and the timer is armed within the entry that asked for it: neither is part of a state.
         let Self {
             current,
             running_word,
@@ -278,11 +278,11 @@ impl Core {
             index,
             reschedule,
             turn_over,
+            rearm: _,
             ready,
             fair,
             fair_floor,
             timers,
-            charged,
             charged_since,
             slice_began,
             loaded_root,
@@ -306,7 +306,6 @@ impl Core {
         fair.visit(visitor);
         word(fair_floor, visitor);
         timers.visit(visitor);
-        word(charged, visitor);
         word(charged_since, visitor);
         word(slice_began, visitor);
         word(loaded_root, visitor);
