@@ -236,10 +236,11 @@ impl Machine {
         ][usize::from(call)];
         thread.context.rax.set(number as u64);
         let waits = call == 1 || call == 3;
-        thread
-            .context
-            .rdi
-            .set(if waits && first % 2 == 0 { NO_DEADLINE } else { first });
+        thread.context.rdi.set(if waits && first.is_multiple_of(2) {
+            NO_DEADLINE
+        } else {
+            first
+        });
         thread.context.rsi.set(0);
         thread.context.set_words(words);
         if kernel.fast_saved(core, now).is_none() {
