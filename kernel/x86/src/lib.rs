@@ -17,6 +17,7 @@
 #![cfg_attr(not(target_os = "none"), allow(dead_code, unused_imports, unused_macros))]
 
 pub mod apic;
+pub mod bind;
 pub mod boot;
 pub mod clock;
 pub mod control;
@@ -39,5 +40,5 @@ pub mod switch;
 pub mod tlb;
 pub mod trace;
 
+pub use bind::Fast;
 pub use ecusson_abi::boot::BootInfo;
-pub use entry::Fast;

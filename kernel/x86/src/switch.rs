@@ -11,8 +11,8 @@ use ecusson_core::percpu::Core;
 use ecusson_core::store::{Store, Tag};
 use ecusson_core::thread::{Thread, flag};
 
+use crate::bind::Fast;
 use crate::descriptors::{self, Visibility};
-use crate::entry::Fast;
 use crate::fpu::{self, Leaving};
 use crate::lock::Guard;
 use crate::mitigations::{BARRIER_ON_SWITCH, FILL_RETURNS};
@@ -137,7 +137,7 @@ pub fn to_current(kernel: &Guard<'_>) {
     match thread {
         Some(thread) if is_plain && !thread.has(flag::LOADED) => {
             here.current.set(address);
-            load_root(core, thread.root.get());
+            change_space(core, thread.root.get());
         }
         _ => switch_to(kernel, core, address),
     }
@@ -157,8 +157,14 @@ fn switch_to(kernel: &Guard<'_>, core: &Core, address: u64) {
         set_ports(kernel);
     }
     let root = thread.map_or(here.kernel_root.get(), |thread| thread.root.get());
+    change_space(core, root);
+}
+
+/// As [`load_root`], and drops what the last process left in the selectors. The fast paths of IPC do not: what a caller leaves gets
+/// no further than to its server and back.
+#[inline(always)]
+fn change_space(core: &Core, root: u64) {
     if core.loaded_root.get() != root {
-        // Not on the fast paths: what a caller leaves in the selectors gets no further than to its server and back.
         descriptors::drop_selectors();
     }
     load_root(core, root);

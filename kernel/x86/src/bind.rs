@@ -1,0 +1,77 @@
+//! The seam between entry code and the kernel binary: which Rust functions entry code calls, and what fast paths answer.
+
+/// Binds the functions of the kernel binary that entry code calls. Used once, in `ecusson`'s `main`, whose own code stays
+/// free of `unsafe`: the signatures are checked here.
+///
+/// * `main`: `fn(&'static BootInfo) -> !`, on the booting core;
+/// * `core_main`: `fn() -> !`, on every other core once it is set up;
+/// * `call`: `fn(slot) -> Fast`, when no capability goes with the message; `reply_wait`: `fn() -> Fast`, without deadline and
+///   capability; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, words 1 to 3) -> Fast`, `Invoke` of
+///   these operations. All answer [`Fast::NO`] when the case is not theirs;
+/// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
+/// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop.
+#[macro_export]
+macro_rules! bind_kernel {
+    (main: $main:path, core_main: $core_main:path, call: $call:path, reply_wait: $reply_wait:path, signal: $signal:path,
+     identify: $identify:path, attach: $attach:path, system_call: $system_call:path, trap: $trap:path $(,)?) => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_main(info: &'static $crate::BootInfo) -> ! {
+                $main(info)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_core_main() -> ! {
+                $core_main()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_call(slot: u64) -> $crate::Fast {
+                $call(slot)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_reply_wait() -> $crate::Fast {
+                $reply_wait()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_signal(slot: u64, bits: u64) -> $crate::Fast {
+                $signal(slot, bits)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_identify(slot: u64) -> $crate::Fast {
+                $identify(slot)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_attach(slot: u64, word1: u64, word2: u64, word3: u64) -> $crate::Fast {
+                $attach(slot, [word1, word2, word3])
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_system_call() {
+                $system_call()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_trap(vector: u64, code: u64) {
+                $trap(vector, code)
+            }
+        };
+    };
+}
+
+/// What a fast path answers, in rax and rdx.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Fast {
+    /// Virtual address of the thread that goes on, 0 if the slow path must do it all.
+    thread: u64,
+    /// The second result word.
+    second: u64,
+}
+
+impl Fast {
+    /// Not a usual case; nothing was changed.
+    pub const NO: Self = Self { thread: 0, second: 0 };
+
+    /// Done: status 0 for the thread at an address, which is this core's current one.
+    #[inline(always)]
+    pub(crate) const fn to(thread: u64, second: u64) -> Self {
+        Self { thread, second }
+    }
+}
