@@ -1,7 +1,7 @@
 //! `./x conformance`: the specification's proofs, the exploration of the real core, and the ledger of what is claimed.
 //!
 //! Called by people and by [`crate::test`]. Calls Coq (`coq_makefile`, `make`, `coqchk`) on a copy of `specs/coq`, so that nothing
-//! is built between the sources, and cargo for `specs/explore`.
+//! is built between the sources, OCaml for `specs/oracle`, and cargo for `specs/explore`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +20,7 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
     let build = workspace.root.join("target/ecusson/coq");
     report.step("proofs of the model", || prove(workspace, &build));
     report.step("proofs checked anew, without axioms", || check_proofs(&build));
+    report.step("oracle", || oracle(workspace, &build));
     report.step("exploration of the core, set ci", || explore(workspace));
     report.step("ledger and theorems name each other", || {
         pass(cargo(workspace, "test").args(["--quiet", "-p", "ecusson-explore", "--test", "ledger"]))
@@ -62,6 +63,26 @@ fn check_proofs(build: &Path) -> anyhow::Result<()> {
 fn has_no_axioms(summary: &str) -> bool {
     let mut lines = summary.lines().skip_while(|line| !line.starts_with("* Axioms:"));
     lines.next().is_some_and(|line| line.trim_end().ends_with("<none>"))
+}
+
+/// Extracts the model, builds the program around it, and runs its example.
+fn oracle(workspace: &Workspace, build: &Path) -> anyhow::Result<()> {
+    let source = workspace.root.join("specs/oracle");
+    for name in ["Extract.v", "oracle.ml"] {
+        copy_if_changed(&source.join(name), &build.join(name))?;
+    }
+    let in_build =
+        |program: &str, arguments: &[&str]| capture(Command::new(program).current_dir(build).args(arguments));
+    in_build("coqc", &["-Q", ".", "Ecusson", "Extract.v"])?;
+    let sources = ["kernel_model.mli", "kernel_model.ml", "oracle.ml", "-o", "oracle"];
+    let compiler = ["ocamlopt", "-w", "-a", "-package", "zarith", "-linkpkg"];
+    in_build("ocamlfind", &[&compiler[..], &sources[..]].concat())?;
+    let steps = std::fs::File::open(source.join("example.steps"))?;
+    let said = capture(Command::new(build.join("oracle")).stdin(steps))?;
+    let expected = std::fs::read(source.join("example.expected"))?;
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    anyhow::ensure!(said.stdout == expected, "not what example.expected says:\n{text}");
+    Ok(())
 }
 
 fn explore(workspace: &Workspace) -> anyhow::Result<()> {
