@@ -104,7 +104,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "qemu-tests",
-        members: &["kernel/abi", "services/lib/", "qemu-tests/kit"],
+        members: &["kernel/abi", "services/lib/", "drivers/", "qemu-tests/kit"],
         others: NOT_IN_A_PROCESS,
     },
     Rule {

@@ -257,6 +257,27 @@ pub fn in_byte(port: u16) -> u8 {
     value
 }
 
+/// Writes 32 bits to an I/O port, which must be given with the three behind it.
+#[inline(always)]
+pub fn out_long(port: u16, value: u32) {
+    // SAFETY: as in `out_byte`.
+    unsafe {
+        asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags));
+    }
+}
+
+/// Reads 32 bits from an I/O port, which must be given with the three behind it.
+#[inline(always)]
+#[must_use]
+pub fn in_long(port: u16) -> u32 {
+    let value: u32;
+    // SAFETY: as in `out_byte`.
+    unsafe {
+        asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags));
+    }
+    value
+}
+
 /// Ends the thread by an invalid instruction: its fault handler hears of it.
 pub fn fault() -> ! {
     // SAFETY: `ud2` raises an exception and never goes on.
