@@ -13,7 +13,7 @@ use crate::kernel::Kernel;
 use crate::name::{Frame, Object, Ref, SMALL_OBJECT_BYTES};
 use crate::notification::Notification;
 use crate::paging::bit;
-use crate::percpu::Core;
+use crate::percpu::{CORE_CONTEXTS, CORE_THREADS, Core};
 use crate::portal::Portal;
 use crate::region::Region;
 use crate::sched_context::SchedContext;
@@ -55,7 +55,39 @@ impl<S: Store> Kernel<S> {
         self.cores
             .iter()
             .take(self.core_count())
-            .try_for_each(|core| self.check_core(core))
+            .try_for_each(|core| self.check_core(core).and_then(|()| self.check_counts(core)))
+    }
+
+    /// A core has counted all that may be in its heaps, and no more than fit.
+    fn check_counts(&self, core: &Core) -> Checked {
+        let (index, address) = (core.index.get(), u64::from(core.index.get()));
+        let (mut threads, mut contexts) = (0, 0);
+        for frame in (0..self.store.frame_count()).map(Frame) {
+            let tag = self.store.frame(frame).tag();
+            if tag == Tag::Thread {
+                let name = Ref::<Thread>::new(frame.address());
+                threads += u32::from(name.is_some_and(|name| self.store.thread(name).core() == index));
+            } else if tag == Tag::Small {
+                let places = (frame.address()..).step_by(SMALL_OBJECT_BYTES as usize);
+                let counted = places
+                    .take(S::SMALL_OBJECTS as usize)
+                    .filter(|&at| self.is_counted(at, index));
+                contexts += counted.count() as u32;
+            }
+        }
+        let fits = threads <= CORE_THREADS && contexts <= CORE_CONTEXTS;
+        ensure(fits && threads == core.threads.get(), "core-threads", address)?;
+        ensure(contexts == core.contexts.get(), "core-contexts", address)
+    }
+
+    /// Whether a configured scheduling context of a core is at an address.
+    fn is_counted(&self, address: u64, core: u8) -> bool {
+        let is_context = self.store.header(address).kind() == Some(Kind::SchedContext);
+        is_context
+            && Ref::<SchedContext>::new(address).is_some_and(|name| {
+                let context = self.store.sched_context(name);
+                context.is_configured() && context.core.get() == core
+            })
     }
 
     fn check_page(&self, frame: Frame, entry: &FrameEntry) -> Checked {

@@ -79,10 +79,15 @@ impl<const N: usize> Heap<N> {
         }
     }
 
-    /// Adds a member; the caller has made sure that there is room. `place` is told every move.
+    /// Adds a member. `place` is told every move.
+    ///
+    /// # Panics
+    /// If the heap is full, which would be a broken invariant: each possible member is in it at most once and has been counted
+    /// before (`core-threads`, `core-contexts`), and `N` is the most that may be counted ([`crate::percpu::CORE_THREADS`],
+    /// [`crate::percpu::CORE_CONTEXTS`]).
     pub fn insert(&self, entry: Entry, place: impl Fn(u64, u32)) {
         let length = self.len() + 1;
-        debug_assert!(length <= N);
+        assert!(length <= N, "a core has more threads or contexts than it counts");
         self.length.set(length);
         self.rise(length, entry, &place);
     }

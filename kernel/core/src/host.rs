@@ -173,6 +173,11 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Store for Hos
     }
     fn header(&self, address: u64) -> &Header {
         let page = self.page(Frame::of_address(address));
+        let is_begin = page.entry.is(Tag::Small) || address.is_multiple_of(ecusson_abi::PAGE_BYTES);
+        assert!(
+            is_begin,
+            "{address:#x} lies within an object: its registers are no header"
+        );
         match page.entry.tag() {
             Tag::Thread => &page.thread.header,
             Tag::Domain => &page.domain.header,

@@ -69,6 +69,10 @@ impl<S: Store> Kernel<S> {
             ops::interrupt::BIND => self.bind_interrupt(actor, name, words),
             ops::interrupt::ACK => {
                 let interrupt = self.store.interrupt(name);
+                if !self.is_bound(interrupt) {
+                    // Its line is routed nowhere yet.
+                    return Err(Failure::at(Error::BadState, 0));
+                }
                 if interrupt.needs_masking() {
                     self.effect(Effect::UnmaskLine {
                         line: interrupt.line.get() as u32,
@@ -80,6 +84,11 @@ impl<S: Store> Kernel<S> {
         }
     }
 
+    /// Whether it signals a notification that lives.
+    fn is_bound(&self, interrupt: &Interrupt) -> bool {
+        self.live::<Notification>(interrupt.notification.get()).is_some()
+    }
+
     fn bind_interrupt(&self, actor: Ref<Thread>, name: Ref<Interrupt>, words: &Words) -> Result<Outcome, Failure> {
         let caller = self.store.thread(actor);
         self.lookup::<Notification>(caller, words[1], Rights::BIND)
@@ -89,7 +98,7 @@ impl<S: Store> Kernel<S> {
             return Err(Failure::at(Error::BadArg, 2));
         }
         let interrupt = self.store.interrupt(name);
-        if !interrupt.notification.get().is_none() && self.is_live(interrupt.notification.get()) {
+        if self.is_bound(interrupt) {
             return Err(Failure::at(Error::Occupied, 0));
         }
         // Nothing may fail from here on.

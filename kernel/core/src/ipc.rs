@@ -111,10 +111,33 @@ impl<S: Store> Kernel<S> {
         let epoch = self.store.portal(portal).header.epoch.get();
         caller.called_through.set(Capability::new(portal, epoch, Rights::CALL));
         caller.set_state(State::Queued);
+        self.join_callers(actor);
+    }
+
+    /// Puts a caller last among those of its priority who are queued at its server.
+    pub(crate) fn join_callers(&self, name: Ref<Thread>) {
+        let caller = self.store.thread(name);
+        let Some(server) = caller.callee.get() else { return };
+        let server = self.store.thread(server);
         let level = usize::from(caller.priority.get() & 31);
-        server.callers[level].push_back(&self.store, actor, Thread::queue_links);
+        server.callers[level].push_back(&self.store, name, Thread::queue_links);
         server.callers_bitmap.set(server.callers_bitmap.get() | 1 << level);
         server.set_flag(flag::CALLERS);
+    }
+
+    /// Takes a caller out of the queue of its priority at its server.
+    pub(crate) fn leave_callers(&self, name: Ref<Thread>) {
+        let caller = self.store.thread(name);
+        let Some(server) = caller.callee.get() else { return };
+        let server = self.store.thread(server);
+        let level = usize::from(caller.priority.get() & 31);
+        server.callers[level].remove(&self.store, name, Thread::queue_links);
+        if server.callers[level].is_empty() {
+            server.callers_bitmap.set(server.callers_bitmap.get() & !(1 << level));
+        }
+        if server.callers_bitmap.get() == 0 {
+            server.clear_flag(flag::CALLERS);
+        }
     }
 
     /// Hands a call to a server that takes calls: time, label, words, capability. Who runs next is not decided here.
@@ -264,18 +287,8 @@ impl<S: Store> Kernel<S> {
     /// Takes a queued caller out of its server's queue; state `Held`.
     fn leave_queue(&self, caller_name: Ref<Thread>) {
         let caller = self.store.thread(caller_name);
-        let Some(server_name) = caller.callee.take() else {
-            return;
-        };
-        let server = self.store.thread(server_name);
-        let level = usize::from(caller.priority.get() & 31);
-        server.callers[level].remove(&self.store, caller_name, Thread::queue_links);
-        if server.callers[level].is_empty() {
-            server.callers_bitmap.set(server.callers_bitmap.get() & !(1 << level));
-        }
-        if server.callers_bitmap.get() == 0 {
-            server.clear_flag(flag::CALLERS);
-        }
+        self.leave_callers(caller_name);
+        caller.callee.set(None);
         caller.called_through.set(Capability::NONE);
         caller.set_state(State::Held);
     }

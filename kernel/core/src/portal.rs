@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Kind, Words, ops};
+use ecusson_abi::{Kind, Rights, Words, ops};
 
 use crate::kernel::{Failure, Kernel, Outcome};
 use crate::list::Links;
@@ -56,7 +56,13 @@ impl Portal {
 
 impl<S: Store> Kernel<S> {
     /// `Portal.label`.
-    pub(crate) fn portal_operation(&self, name: Ref<Portal>, words: &Words) -> Result<Outcome, Failure> {
+    pub(crate) fn portal_operation(
+        &self,
+        name: Ref<Portal>,
+        rights: Rights,
+        words: &Words,
+    ) -> Result<Outcome, Failure> {
+        Failure::require(rights, Rights::MANAGE)?;
         match words[0] {
             ops::portal::LABEL => Ok(Outcome::Done(self.store.portal(name).label.replace(words[1]))),
             _ => Err(Failure::BAD_OPERATION),

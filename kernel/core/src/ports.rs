@@ -15,7 +15,7 @@ use crate::thread::{Thread, flag};
 /// Ranges a protection domain can have: what a switch to it costs is bounded.
 const MAX_RANGES: u32 = 8;
 
-/// Threads whose flag an attachment sets at most; a domain attaches its ports before it has many threads.
+/// Threads whose flag an attachment sets at most, in one step; a domain attaches its ports before it has many threads.
 const MAX_FLAGGED_THREADS: usize = 64;
 
 /// A range of I/O ports.
@@ -86,7 +86,7 @@ impl<S: Store> Kernel<S> {
         for thread in threads() {
             self.store.thread(thread).set_flag(flag::PORTS);
         }
-        self.effect(Effect::PortsChanged);
+        self.ports_changed(domain_name);
         Ok(Outcome::Done(0))
     }
 
@@ -105,22 +105,24 @@ impl<S: Store> Kernel<S> {
             .map(|name| (self.store.ports(name).first.get(), self.store.ports(name).last.get()))
     }
 
-    /// Takes a port range from its domain. Other cores that run the domain reload when they next switch to it.
+    /// Takes a port range from its domain.
     pub(crate) fn unlink_ports(&self, name: Ref<Ports>) {
-        if let Some(domain) = self.store.ports(name).domain.take() {
-            let domain = self.store.protection_domain(domain);
+        if let Some(domain_name) = self.store.ports(name).domain.take() {
+            let domain = self.store.protection_domain(domain_name);
             domain.ports.remove(&self.store, name, Ports::sibling_links);
             domain.ports_count.set(domain.ports_count.get() - 1);
-            for thread in domain
-                .threads
-                .iter(&self.store, Thread::sibling_links)
-                .take(MAX_FLAGGED_THREADS)
-            {
-                if self.is_current(thread) {
-                    self.send_ipi(self.store.thread(thread).core());
-                }
+            self.ports_changed(domain_name);
+        }
+    }
+
+    /// Has every core that runs a thread of a domain load the domain's ports anew.
+    fn ports_changed(&self, domain: Ref<ProtectionDomain>) {
+        self.effect(Effect::PortsChanged);
+        for core in self.cores.iter().take(self.core_count()) {
+            let runs = core.current.get().and_then(|name| self.store.thread(name).domain.get());
+            if runs == Some(domain) && core.index.get() != self.here.get() {
+                self.send_ipi(core.index.get());
             }
-            self.effect(Effect::PortsChanged);
         }
     }
 }

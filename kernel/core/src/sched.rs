@@ -147,7 +147,8 @@ impl<S: Store> Kernel<S> {
         thread.priority.set(thread.own_priority.get().max(lent));
     }
 
-    /// Has a thread's core choose anew if the thread should run before whoever runs there.
+    /// Has the core of a thread that became ready choose anew if the thread should run before whoever runs there, or share
+    /// the fair band with it: the core has no timer for slices while it runs a band of one.
     fn preempt(&self, thread: &Thread) {
         let index = thread.core();
         if index == self.here.get() {
@@ -155,7 +156,9 @@ impl<S: Store> Kernel<S> {
         }
         let core = self.core(index);
         let current = core.current.get().map(|name| self.store.thread(name));
-        if current.is_none_or(|current| current.priority.get() < thread.priority.get()) {
+        let level = thread.priority.get();
+        let begins_band = level == FAIR_PRIORITY && core.fair.len() == 1;
+        if current.is_none_or(|current| current.priority.get() < level + u8::from(begins_band)) {
             self.send_ipi(index);
         }
     }
@@ -274,14 +277,21 @@ impl<S: Store> Kernel<S> {
         self.core(self.store.thread(name).core()).current.get() == Some(name)
     }
 
-    /// After a change of a context's parameters: its holder's place is computed anew.
+    /// After a change of a context's parameters: the priorities of those who lent it, and then its holder's priority and
+    /// place, are computed anew.
     pub(crate) fn reconsider_chain(&self, name: Ref<SchedContext>) {
         let Some(holder) = self.holder_of(name) else { return };
+        let mut link = self.store.sched_context(name).thread.get();
+        while let Some(lender) = link.filter(|&lender| lender != holder) {
+            let lender = self.store.thread(lender);
+            self.renew_priority(lender);
+            link = lender.callee.get();
+        }
         self.requeue(holder);
     }
 
-    /// Computes a runnable thread's priority and place anew.
-    fn requeue(&self, name: Ref<Thread>) {
+    /// Computes a thread's priority and its place in the queue it stands in anew.
+    pub(crate) fn requeue(&self, name: Ref<Thread>) {
         let thread = self.store.thread(name);
         match thread.state() {
             State::Ready => {
@@ -292,6 +302,11 @@ impl<S: Store> Kernel<S> {
             State::Running => {
                 self.renew_priority(thread);
                 self.send_ipi(thread.core());
+            }
+            State::Queued => {
+                self.leave_callers(name);
+                self.renew_priority(thread);
+                self.join_callers(name);
             }
             _ => self.renew_priority(thread),
         }

@@ -6,7 +6,7 @@ use ecusson_abi::{Error, FAIR_PRIORITY, Kind, PRIORITIES, Rights, Words, ops};
 
 use crate::kernel::{Failure, Kernel, Outcome};
 use crate::name::{Header, Object, Ref};
-use crate::percpu::CORE_CONTEXTS;
+use crate::percpu::{CORE_CONTEXTS, CORE_THREADS, Core};
 use crate::platform::Platform;
 use crate::store::{Store, Tag};
 use crate::thread::{State, Thread, flag};
@@ -186,7 +186,7 @@ impl<S: Store> Kernel<S> {
                 return Err(Failure::at(Error::NoMemory, 2));
             }
             if let Some(thread) = context.thread.get() {
-                self.may_move(self.store.thread(thread))?;
+                self.may_move(thread, target)?;
             }
         }
         // Nothing may fail from here on.
@@ -208,20 +208,29 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(0))
     }
 
-    /// A thread changes its core only while nobody's queues depend on where it is.
-    fn may_move(&self, thread: &Thread) -> Result<(), Failure> {
+    /// A thread changes its core only while nobody's queues depend on where it is, after its core let go of it, and to a
+    /// core that has room for it.
+    fn may_move(&self, name: Ref<Thread>, target: &Core) -> Result<(), Failure> {
+        let thread = self.store.thread(name);
         let idle = matches!(thread.state(), State::Inactive | State::Held);
         let alone = thread.caller.get().is_none() && thread.callers_bitmap.get() == 0;
-        if idle && alone {
-            Ok(())
-        } else {
-            Err(Failure::at(Error::BadState, 0))
+        if !idle || !alone {
+            return Err(Failure::at(Error::BadState, 0));
         }
+        if self.is_current(name) {
+            return Err(Failure::at(Error::Busy, 0));
+        }
+        if target.threads.get() >= CORE_THREADS {
+            return Err(Failure::at(Error::NoMemory, 2));
+        }
+        Ok(())
     }
 
     /// Counts a context, and its thread, on another core.
     fn move_context(&self, name: Ref<SchedContext>, core: u8) {
         let context = self.store.sched_context(name);
+        // Virtual times of two cores can't be compared: it begins at the floor of the new one.
+        context.virtual_time.set(0);
         if context.is_configured() {
             let old = self.core(context.core.get());
             old.contexts.set(old.contexts.get().saturating_sub(1));
@@ -263,9 +272,7 @@ impl<S: Store> Kernel<S> {
         context.thread.set(Some(target));
         thread.own_sched_context.set(Some(name));
         thread.own_priority.set(context.priority.get());
-        if thread.state() == State::Held && thread.sched_context.get().is_none() {
-            self.make_ready(target);
-        }
+        self.requeue(target);
         Ok(Outcome::Done(0))
     }
 

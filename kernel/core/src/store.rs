@@ -169,7 +169,8 @@ pub trait Store {
     fn slot(&self, table: Frame, index: u64) -> &CapabilityCell;
     /// An entry of a page table.
     fn entry(&self, table: Frame, index: u64) -> &Cell<u64>;
-    /// The header at a physical address, in a page tagged as small objects, thread or domain.
+    /// The header at a physical address: of a place for a small object in a page tagged so, or at the begin of a page
+    /// tagged as a thread or domain.
     fn header(&self, address: u64) -> &Header;
     /// Fills the room of a small object with zeroes.
     fn reset_small(&self, address: u64);

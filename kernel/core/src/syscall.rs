@@ -4,8 +4,10 @@ use ecusson_abi::{Error, Event, Kind, Rights, Status, Syscall, Words, ops};
 
 use crate::cap::Capability;
 use crate::kernel::{Failure, Kernel, Outcome};
-use crate::name::Ref;
+use crate::name::{Object, Ref};
+use crate::notification::Notification;
 use crate::percpu::Effect;
+use crate::platform::Platform;
 use crate::store::Store;
 use crate::thread::{State, Thread, flag};
 
@@ -108,13 +110,14 @@ impl<S: Store> Kernel<S> {
         if words[0] == ops::DESTROY {
             return self.destroy(capability);
         }
-        if !self.is_live(capability) {
-            return Err(Failure::at(Error::Dead, 0));
+        if words[0] != ops::IDENTIFY {
+            return self.operate(actor, capability, rights, words);
         }
-        if words[0] == ops::IDENTIFY {
-            return Ok(Outcome::Done(capability.identity()));
+        if self.is_live(capability) {
+            Ok(Outcome::Done(capability.identity()))
+        } else {
+            Err(Failure::at(Error::Dead, 0))
         }
-        self.operate(actor, capability, rights, words)
     }
 
     fn operate(
@@ -125,26 +128,28 @@ impl<S: Store> Kernel<S> {
         words: &Words,
     ) -> Result<Outcome, Failure> {
         match capability.kind() {
-            Some(Kind::Memory) => self.memory_operation(actor, named(capability)?, rights, words),
-            Some(Kind::Region) => self.region_operation(actor, named(capability)?, rights, words),
-            Some(Kind::Space) => self.space_operation(actor, named(capability)?, rights, words),
-            Some(Kind::ProtectionDomain) => self.domain_operation(actor, named(capability)?, rights, words),
-            Some(Kind::Thread) => self.thread_operation(actor, named(capability)?, rights, words),
-            Some(Kind::SchedContext) => self.sched_context_operation(actor, named(capability)?, rights, words),
-            Some(Kind::Portal) => {
-                Failure::require(rights, Rights::MANAGE)?;
-                self.portal_operation(named(capability)?, words)
-            }
-            Some(Kind::Interrupt) => self.interrupt_operation(actor, named(capability)?, rights, words),
-            Some(Kind::Ports) => self.ports_operation(actor, named(capability)?, rights, words),
-            Some(Kind::Platform) => self.platform_operation(actor, rights, words),
-            Some(Kind::Notification) => Err(Failure::BAD_OPERATION),
+            Some(Kind::Memory) => self.memory_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::Region) => self.region_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::Space) => self.space_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::ProtectionDomain) => self.domain_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::Thread) => self.thread_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::SchedContext) => self.sched_context_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::Portal) => self.portal_operation(self.named(capability)?, rights, words),
+            Some(Kind::Interrupt) => self.interrupt_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::Ports) => self.ports_operation(actor, self.named(capability)?, rights, words),
+            Some(Kind::Platform) => self
+                .named::<Platform>(capability)
+                .and_then(|_| self.platform_operation(actor, rights, words)),
+            Some(Kind::Notification) => Err(self
+                .named::<Notification>(capability)
+                .err()
+                .unwrap_or(Failure::BAD_OPERATION)),
             Some(Kind::Vcpu) | None => Err(Failure::at(Error::Unsupported, 0)),
         }
     }
-}
 
-/// The name of a capability that is known to be alive.
-fn named<T: crate::name::Object>(capability: Capability) -> Result<Ref<T>, Failure> {
-    capability.name().ok_or(Failure::at(Error::BadCap, 0))
+    /// The object that a capability of its kind names, if it lives.
+    fn named<T: Object>(&self, capability: Capability) -> Result<Ref<T>, Failure> {
+        self.live(capability).ok_or(Failure::at(Error::Dead, 0))
+    }
 }

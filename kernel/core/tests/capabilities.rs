@@ -111,6 +111,32 @@ fn destruction_kills_every_copy_and_reuse_revives_none() {
 }
 
 #[test]
+fn a_page_that_became_a_threads_passes_for_no_small_object() {
+    let mut w = World::new();
+    let pool = w.pool(2);
+    let stale: Vec<u64> = (0..8).map(|_| w.slot()).collect();
+    for &slot in &stale {
+        let words = [Kind::Notification as u64, slot];
+        assert_eq!(w.invoke(pool, ops::memory::CREATE, &words), DONE);
+    }
+    w.until_done(pool, ops::memory::RECLAIM, &[]);
+    let thread = w.slot();
+    let words = [Kind::Thread as u64, thread, SELF, 0, 0];
+    assert_eq!(w.invoke(pool, ops::memory::CREATE, &words), DONE);
+    let page = w.thread(thread).frame();
+    let target = w.slot();
+    for slot in stale {
+        assert_eq!(w.object::<Notification>(slot).frame(), page, "the page is used again");
+        // What lies there now are the thread's registers: nothing of them is an epoch.
+        w.refuses(slot, ops::IDENTIFY, &[], Error::Dead, 0);
+        w.refuses(slot, ops::DESTROY, &[], Error::Dead, 0);
+        w.refuses(slot, 1, &[], Error::Dead, 0);
+        w.refuses(SELF, GRANT, &[slot, target, 0xFF], Error::Dead, 1);
+        assert_eq!(w.on(0, Syscall::Signal, slot, 0, [1; 6]), Some(failed(Error::Dead, 0)));
+    }
+}
+
+#[test]
 fn kinds_that_are_not_destroyed_by_name() {
     let w = World::new();
     w.refuses(MEMORY, ops::DESTROY, &[], Error::BadArg, 0);

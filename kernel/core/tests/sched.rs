@@ -126,6 +126,12 @@ fn interrupts() {
     let dead = w.dead(Kind::Notification, &[]);
     w.refuses_bad_capabilities(slot, ops::interrupt::BIND, |bell| vec![bell, 0], 1, bell, dead);
     w.refuses(slot, ops::interrupt::BIND, &[bell, 64], Error::BadArg, 2);
+    w.refuses(slot, ops::interrupt::ACK, &[], Error::BadState, 0);
+    assert_eq!(
+        w.kernel.core(0).effect.get(),
+        Effect::Nothing,
+        "nothing is unmasked that leads nowhere"
+    );
     assert_eq!(w.invoke(slot, ops::interrupt::BIND, &[BELL, 3]), DONE);
     w.refuses(slot, ops::interrupt::BIND, &[bell, 3], Error::Occupied, 0);
     w.kernel.enter(0, w.kernel.now.get());
@@ -145,6 +151,9 @@ fn interrupts() {
     );
     let weak = w.with_rights(slot, Rights::READ);
     w.refuses(weak, ops::interrupt::ACK, &[], Error::NoRight, 0);
+    assert_eq!(w.invoke(BELL, ops::DESTROY, &[]), DONE);
+    w.refuses(slot, ops::interrupt::ACK, &[], Error::BadState, 0);
+    assert_eq!(w.invoke(slot, ops::interrupt::BIND, &[bell, 3]), DONE);
 }
 
 /// Catches a driver that is believed against the firmware, a line that stays routed when its object ends, and one that

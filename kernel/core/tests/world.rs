@@ -4,85 +4,48 @@
 //! from the regions attached, panics of any kind.
 #![allow(missing_docs)]
 
+mod common;
+
+use common::World;
 use ecusson_abi::{MESSAGE_WORDS, NO_DEADLINE, Syscall, root_slots};
-use ecusson_core::boot::{Boot, Segment};
-use ecusson_core::host::HostStore;
-use ecusson_core::thread::flag;
-use ecusson_core::{Kernel, Store};
+use ecusson_core::Store;
 use proptest::prelude::*;
 
-type World = Kernel<HostStore<8, 64, 8>>;
-
-/// A machine of 2 cores; 96 pages free, root's image in page 100.
-fn world() -> World {
-    let kernel = Kernel::new(HostStore::new(128));
-    let boot = Boot {
-        free: &[(1, 96), (110, 8)],
-        reserved: &[(0, 128)],
-        apic_ids: &[0, 1],
-        ticks_per_us: 1,
-        now: 0,
-        segments: &[Segment {
-            run: (100, 2),
-            virtual_page: 16,
-            rights: ecusson_abi::Rights(5),
-        }],
-        entry: 16 * 4096,
-        boot_info: (102, 1),
-        bundle: (103, 4),
-        composition: (107, 1),
-        time_page: (108, 1),
-    };
-    kernel.boot(&boot).expect("96 pages hold root");
-    kernel
-}
-
-/// Puts a system call of the current thread of a core into its registers, and runs it.
-fn syscall(kernel: &World, core: u8, call: u64, slot: u64, second: u64, words: [u64; MESSAGE_WORDS]) {
-    let now = kernel.now.get() + 7;
-    kernel.enter(core, now);
-    let Some(current) = kernel.core(core).current.get() else {
-        kernel.timer();
-        kernel.schedule();
-        return;
-    };
-    let thread = kernel.store.thread(current);
-    thread.clear_flag(flag::FULL_CONTEXT);
-    thread.context.rax.set(call);
-    thread.context.rdi.set(slot);
-    thread.context.rsi.set(second);
-    thread.context.set_words(words);
-    let is_fast = kernel.fast_saved(kernel.core(core), now).is_some();
-    if !is_fast {
-        kernel.syscall();
-    }
-    serve_flushes(kernel);
-}
-
-fn serve_flushes(kernel: &World) {
-    for index in 0..2 {
-        let core = kernel.core(index);
-        core.serve_flush(|| {});
-        let root = core
-            .current
-            .get()
-            .map_or(0, |name| kernel.store.thread(name).root.get());
-        core.loaded_root.set(root);
+/// The current thread of a core makes a system call, or, if it runs none, its timer fires. Every invariant holds afterwards.
+fn step_on(w: &World, core: u8, call: u64, slot: u64, second: u64, words: [u64; MESSAGE_WORDS]) {
+    if w.current(core).is_some() {
+        w.system_call(core, call, slot, second, words);
+    } else {
+        w.timer(core, w.kernel.now.get() + 7);
     }
 }
 
 #[test]
 fn boots_into_a_well_formed_state() {
-    let kernel = world();
-    assert_eq!(kernel.check(), Ok(()));
-    assert!(kernel.core(0).current.get().is_some());
+    let w = World::new();
+    assert_eq!(w.kernel.check(), Ok(()));
+    assert!(w.current(0).is_some());
 }
 
 #[test]
 fn a_violated_invariant_is_found() {
-    let kernel = world();
-    kernel.core(0).ready_bitmap.set(1 << 9);
-    assert_eq!(kernel.check().map_err(|finding| finding.invariant), Err("ready-bitmap"));
+    let w = World::new();
+    w.kernel.core(0).ready_bitmap.set(1 << 9);
+    assert_eq!(
+        w.kernel.check().map_err(|finding| finding.invariant),
+        Err("ready-bitmap")
+    );
+}
+
+#[test]
+fn a_core_that_counts_wrongly_is_found() {
+    let w = World::new();
+    let core = w.kernel.core(0);
+    for (counter, invariant) in [(&core.threads, "core-threads"), (&core.contexts, "core-contexts")] {
+        counter.set(counter.get() + 1);
+        assert_eq!(w.kernel.check().map_err(|finding| finding.invariant), Err(invariant));
+        counter.set(counter.get() - 1);
+    }
 }
 
 /// A plausible argument: small numbers mostly, so that slots, cores and pages are hit.
@@ -124,10 +87,10 @@ fn step() -> impl Strategy<Value = (u8, u64, u64, u64, [u64; MESSAGE_WORDS])> {
 
 /// Gives the world a few objects, so that random steps have something to meet: threads on both cores with their
 /// contexts and portals, a notification, a region.
-fn furnish(kernel: &World) {
+fn furnish(w: &World) {
     let memory = root_slots::MEMORY;
     let platform = root_slots::PLATFORM;
-    let invoke = |slot: u64, words: [u64; 6]| syscall(kernel, 0, Syscall::Invoke as u64, slot, 0, words);
+    let invoke = |slot: u64, words: [u64; 6]| step_on(w, 0, Syscall::Invoke as u64, slot, 0, words);
     for (index, core) in [0u64, 0, 1].into_iter().enumerate() {
         let slot = 17 + 4 * index as u64;
         invoke(memory, [2, 5, slot, root_slots::SELF, core, 0]);
@@ -146,26 +109,16 @@ fn furnish(kernel: &World) {
 
 #[test]
 fn the_furnished_world_is_what_it_seems() {
-    let kernel = world();
-    furnish(&kernel);
-    assert_eq!(kernel.check(), Ok(()));
-    let root = kernel.core(0).current.get().expect("root runs");
+    let w = World::new();
+    furnish(&w);
+    let root = w.current(0).expect("root runs");
     for slot in 16..32 {
-        assert!(
-            !kernel
-                .capability(kernel.store.thread(root), slot)
-                .expect("slot")
-                .is_none(),
-            "slot {slot}"
-        );
+        let capability = w.kernel.capability(w.kernel.store.thread(root), slot);
+        assert!(!capability.expect("slot").is_none(), "slot {slot}");
     }
-    assert!(
-        kernel.core(1).current.get().is_none(),
-        "the other core has not entered the kernel yet"
-    );
-    kernel.enter(1, kernel.now.get() + 1);
-    kernel.schedule();
-    assert!(kernel.core(1).current.get().is_some());
+    assert!(w.current(1).is_none(), "the other core has not entered the kernel yet");
+    w.reschedule(1);
+    assert!(w.current(1).is_some());
 }
 
 /// Cases to run: 2000, or what the environment says.
@@ -180,11 +133,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn random_calls_keep_every_invariant(steps in prop::collection::vec(step(), 1..120)) {
-        let kernel = world();
-        furnish(&kernel);
+        let w = World::new();
+        furnish(&w);
         for (core, call, slot, second, words) in steps {
-            syscall(&kernel, core, call, slot, second, words);
-            prop_assert_eq!(kernel.check(), Ok(()), "after {} {} {:?}", call, slot, words);
+            step_on(&w, core, call, slot, second, words);
         }
     }
 }

@@ -31,33 +31,39 @@ pub const fn failed(error: Error, argument: u64) -> Answer {
     Err((error, argument))
 }
 
-/// A machine of two cores; 96 pages are free, the table of root has 256 slots.
+/// A machine of two cores; the table of root has 256 slots.
 pub struct World {
     pub kernel: Kernel<HostStore<8, 64, 8>>,
     next_slot: u64,
 }
 
 impl World {
+    /// A machine with 96 free pages.
     pub fn new() -> Self {
-        let kernel = Kernel::new(HostStore::new(128));
+        Self::with_pages(96)
+    }
+
+    /// A machine with so many free pages in its first Memory, and some more; root's image and the boot's Regions lie between.
+    pub fn with_pages(pages: u64) -> Self {
+        let kernel = Kernel::new(HostStore::new(pages as usize + 32));
         let boot = Boot {
-            free: &[(1, 96), (110, 8)],
-            reserved: &[(0, 128)],
+            free: &[(1, pages), (pages + 14, 8)],
+            reserved: &[(0, pages + 32)],
             apic_ids: &[0, 1],
             ticks_per_us: 1,
             now: 0,
             segments: &[Segment {
-                run: (100, 2),
+                run: (pages + 4, 2),
                 virtual_page: 16,
                 rights: Rights(5),
             }],
             entry: ENTRY,
-            boot_info: (102, 1),
-            bundle: (103, 4),
-            composition: (107, 1),
-            time_page: (108, 1),
+            boot_info: (pages + 6, 1),
+            bundle: (pages + 7, 4),
+            composition: (pages + 11, 1),
+            time_page: (pages + 12, 1),
         };
-        kernel.boot(&boot).expect("96 pages hold root");
+        kernel.boot(&boot).expect("the pages hold root");
         let world = Self { kernel, next_slot: 100 };
         let root = world.kernel.store.thread(world.root());
         root.clear_flag(flag::FULL_CONTEXT);
@@ -85,7 +91,8 @@ impl World {
 
     /// The current thread of a core makes a system call; `None` if it has no answer yet. Every invariant holds afterwards.
     pub fn system_call(&self, core: u8, call: u64, first: u64, second: u64, words: Words) -> Option<Answer> {
-        self.kernel.enter(core, self.kernel.now.get() + 7);
+        let now = self.kernel.now.get() + 7;
+        self.kernel.enter(core, now);
         let name = self.kernel.core(core).current.get().expect("the core runs somebody");
         let thread = self.kernel.store.thread(name);
         thread.clear_flag(flag::FULL_CONTEXT);
@@ -94,7 +101,9 @@ impl World {
         thread.context.rsi.set(second);
         thread.context.rdx.set(NO_ANSWER);
         thread.context.set_words(words);
-        self.kernel.syscall();
+        if self.kernel.fast_saved(self.kernel.core(core), now).is_none() {
+            self.kernel.syscall();
+        }
         self.leave();
         self.answer_of(name)
     }
@@ -258,11 +267,21 @@ impl World {
 
     /// A thread of root's process with time of its own, started.
     pub fn thread_on(&mut self, core: u64, priority: u64) -> u64 {
+        self.thread_and_time(core, priority).0
+    }
+
+    /// As [`World::thread_on`]; the thread and its scheduling context.
+    pub fn thread_and_time(&mut self, core: u64, priority: u64) -> (u64, u64) {
         let thread = self.bare_thread(core);
         let context = self.context(core, priority);
         assert_eq!(self.invoke(context, ops::sched_context::BIND, &[thread]), DONE);
         assert_eq!(self.invoke(thread, ops::thread::START, &[ENTRY]), DONE);
-        thread
+        (thread, context)
+    }
+
+    /// Whether core 0 asked the other core to enter the kernel since the last time this was asked.
+    pub fn was_told(&self) -> bool {
+        self.kernel.core(0).ipi_mask.take() & 2 != 0
     }
 
     /// A portal to a thread.
