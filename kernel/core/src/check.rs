@@ -179,6 +179,13 @@ impl<S: Store> Kernel<S> {
         let is_current = core.current.get() == Some(name);
         match thread.state() {
             State::Running => ensure(is_current, "running-is-current", address)?,
+            State::Held => {
+                let context = thread.sched_context.get().map(|name| self.store.sched_context(name));
+                let awaits_period = context.is_some_and(|context| context.timer_place.get() != 0);
+                let has_cause = thread.has(flag::STOPPED) || awaits_period || !thread.has_time();
+                ensure(has_cause, "held-for-a-cause", address)?;
+            }
+            State::Waiting => ensure(thread.callers_bitmap.get() == 0, "waiting-without-callers", address)?,
             State::Ready => {
                 ensure(!thread.has(flag::STOPPED), "ready-not-stopped", address)?;
                 ensure(self.is_enqueued(core, name, thread), "ready-is-queued", address)?;
@@ -303,7 +310,11 @@ impl<S: Store> Kernel<S> {
         let is_pending = notification.bits.get() != 0;
         ensure(is_pending == thread.has(flag::SIGNALS), "signals-flag", name.address())?;
         let waits = matches!(thread.state(), State::Waiting | State::WaitingSignal);
-        ensure(!(is_pending && waits), "no-lost-wakeup", name.address())
+        ensure(
+            !(is_pending && waits && thread.has_time()),
+            "no-lost-wakeup",
+            name.address(),
+        )
     }
 
     fn check_context(&self, name: Ref<SchedContext>) -> Checked {

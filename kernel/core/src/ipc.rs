@@ -3,7 +3,7 @@
 //! A call is in one of two phases: *queued* at a busy server, or *called* (served). Whatever ends it early,
 //! the caller gets `Dead` and, if it had lent its time, has it back ([`Kernel::end_call`]).
 
-use ecusson_abi::{Error, Event, MAX_CALL_DEPTH, NO_DEADLINE, Rights, Status, Transfer, Words, fault};
+use ecusson_abi::{Error, Event, MAX_CALL_DEPTH, Rights, Status, Transfer, Words, fault};
 
 use crate::cap::Capability;
 use crate::kernel::{Failure, Kernel};
@@ -13,7 +13,7 @@ use crate::portal::Portal;
 use crate::store::Store;
 use crate::thread::{State, Thread, flag};
 
-/// A queue is searched for a caller that may still be served this far at most.
+/// So many callers that may not be served any more are cleared from a queue at most.
 const STALE_CALLERS_A_STEP: usize = 16;
 
 /// A portal that may be called now, and what the call will be.
@@ -47,13 +47,19 @@ impl<S: Store> Kernel<S> {
     fn callable(&self, actor: Ref<Thread>, portal: Ref<Portal>) -> Result<Callable, Failure> {
         let caller = self.store.thread(actor);
         let portal = self.store.portal(portal);
-        let name = portal.server.get().ok_or(Failure::at(Error::Dead, 0))?;
+        // A server that is being destroyed takes no more calls, or its destruction might never end.
+        let living = portal
+            .server
+            .get()
+            .filter(|&name| self.store.thread(name).header.is_alive());
+        let name = living.ok_or(Failure::at(Error::Dead, 0))?;
         let server = self.store.thread(name);
         if caller.depth.get() + 1 >= MAX_CALL_DEPTH || !self.is_chain_free(actor, name) {
             return Err(Failure::at(Error::TooDeep, 0));
         }
         let is_donation = portal.is_passive() && server.core() == caller.core();
-        if !is_donation && server.own_sched_context.get().is_none() {
+        let is_lent = is_donation && caller.sched_context.get().is_some();
+        if !is_lent && server.own_sched_context.get().is_none() {
             return Err(Failure::at(Error::BadState, 0));
         }
         Ok(Callable {
@@ -184,9 +190,14 @@ impl<S: Store> Kernel<S> {
         status
     }
 
-    /// System call `ReplyWait`. Replies to whoever is served, then takes signals, a queued caller, or waits.
+    /// System call `ReplyWait`. Replies to whoever is served, then takes signals, a queued caller, or waits. With more stale
+    /// callers than a step may clear it is made again at once, while the server still has the time to do so.
     pub(crate) fn reply_wait(&self, actor: Ref<Thread>, deadline: u64, transfer: u64) {
         let server = self.store.thread(actor);
+        if !self.clear_stale_callers(actor) {
+            Self::repeat(server);
+            return;
+        }
         if let Some(caller) = server.caller.get() {
             self.reply(actor, caller, Transfer(transfer));
         }
@@ -299,55 +310,44 @@ impl<S: Store> Kernel<S> {
         server.callers[level].first()
     }
 
+    /// Refuses those before the first queued caller that may still be served; false if there may be more of them.
+    fn clear_stale_callers(&self, actor: Ref<Thread>) -> bool {
+        for _ in 0..STALE_CALLERS_A_STEP {
+            let Some(caller) = self.first_caller(self.store.thread(actor)) else {
+                return true;
+            };
+            let Err(failure) = self.queued_call(caller) else {
+                return true;
+            };
+            self.leave_queue(caller);
+            self.refuse(caller, failure.error);
+        }
+        false
+    }
+
+    /// What the call of a queued caller is, if it may still be served: its portal may have died meanwhile, or its time.
+    fn queued_call(&self, caller: Ref<Thread>) -> Result<Callable, Failure> {
+        let portal = self.live::<Portal>(self.store.thread(caller).called_through.get());
+        self.callable(caller, portal.ok_or(Failure::at(Error::Dead, 0))?)
+    }
+
     /// Signals first, then queued callers, then the deadline, then waiting.
     fn wait_for_call(&self, actor: Ref<Thread>, deadline: u64) {
         let server = self.store.thread(actor);
         if self.take_event(server) {
             return;
         }
-        for _ in 0..STALE_CALLERS_A_STEP {
-            let Some(caller) = self.first_caller(server) else { break };
-            if self.take_caller(actor, caller) {
-                return;
-            }
-        }
-        if server.callers_bitmap.get() != 0 {
-            // More stale callers than a step may clear: come again at once.
-            server.finish(Status::event(Event::Progress), 0);
+        if let Some(caller) = self.first_caller(server)
+            && let Ok(callable) = self.queued_call(caller)
+        {
+            self.leave_queue(caller);
+            self.store.thread(caller).callee.set(Some(actor));
+            self.deliver(caller, &callable);
+            // It keeps the core only if the scheduler agrees. Without time of its own it was held since its reply.
+            self.make_ready(actor);
             return;
         }
         self.wait_until(actor, State::Waiting, deadline);
-    }
-
-    /// Takes a queued caller into service, unless the portal it came through has died meanwhile.
-    fn take_caller(&self, actor: Ref<Thread>, caller_name: Ref<Thread>) -> bool {
-        let caller = self.store.thread(caller_name);
-        let portal = self.live::<Portal>(caller.called_through.get());
-        self.leave_queue(caller_name);
-        let Some(portal) = portal else {
-            self.refuse(caller_name, Error::Dead);
-            return false;
-        };
-        match self.callable(caller_name, portal) {
-            Ok(callable) if callable.server == actor => {
-                caller.callee.set(Some(actor));
-                self.deliver(caller_name, &callable);
-                self.leave_running(actor);
-                true
-            }
-            _ => {
-                self.refuse(caller_name, Error::TooDeep);
-                false
-            }
-        }
-    }
-
-    /// A server that goes straight on to its next call: it keeps the core only if the scheduler agrees.
-    fn leave_running(&self, actor: Ref<Thread>) {
-        if self.store.thread(actor).state() == State::Running {
-            self.store.thread(actor).set_state(State::Held);
-            self.make_ready(actor);
-        }
     }
 
     /// Tells a caller that is in no call any more why; a thread whose fault nobody handles is ended.
@@ -375,8 +375,13 @@ impl<S: Store> Kernel<S> {
         }
     }
 
+    /// Takes pending signals; they stay pending for a server that has just given back the only time it had.
     fn take_event(&self, thread: &Thread) -> bool {
-        let bits = self.take_signals(thread);
+        let bits = if thread.has_time() {
+            self.take_signals(thread)
+        } else {
+            0
+        };
         if bits != 0 {
             thread.finish(Status::event(Event::Signal), bits);
         }
@@ -385,7 +390,7 @@ impl<S: Store> Kernel<S> {
 
     fn wait_until(&self, actor: Ref<Thread>, state: State, deadline: u64) {
         let thread = self.store.thread(actor);
-        if deadline != NO_DEADLINE && deadline <= self.now.get() {
+        if deadline <= self.now.get() && thread.has_time() {
             thread.finish(Status::event(Event::Deadline), 0);
             return;
         }

@@ -35,7 +35,7 @@ impl Object for Notification {
 }
 
 impl<S: Store> Kernel<S> {
-    /// Adds signals; wakes the bound thread if it waits.
+    /// Adds signals; wakes the bound thread if it waits and has time to run on.
     pub(crate) fn signal(&self, name: Ref<Notification>, bits: u64) {
         let notification = self.store.notification(name);
         notification.bits.set(notification.bits.get() | bits);
@@ -47,8 +47,9 @@ impl<S: Store> Kernel<S> {
         }
         let thread = self.store.thread(waiter);
         match thread.state() {
-            State::Waiting | State::WaitingSignal => {
+            State::Waiting | State::WaitingSignal if thread.has_time() => {
                 self.cancel_deadline(waiter);
+                thread.clear_flag(flag::SIGNALS);
                 thread.finish(Status::event(Event::Signal), notification.bits.take());
                 self.make_ready(waiter);
             }

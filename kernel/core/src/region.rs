@@ -162,6 +162,11 @@ impl<S: Store> Kernel<S> {
         if pages == 0 || pages > parent.pages.get() - first {
             return Err(Failure::at(Error::BadArg, 2));
         }
+        let mut above = core::iter::successors(Some(name), |&region| self.store.region(region).parent.get());
+        if above.any(|region| self.store.region(region).header.is_dying()) {
+            // It ends with what is being destroyed, which might never end if there were new ones.
+            return Err(Failure::at(Error::Dead, 0));
+        }
         if parent.depth.get() >= MAX_SLICE_DEPTH {
             return Err(Failure::at(Error::TooDeep, 0));
         }

@@ -444,8 +444,10 @@ impl<S: Store> Kernel<S> {
             if let Some(name) = Ref::<Thread>::new(first.name) {
                 let thread = self.store.thread(name);
                 thread.clear_flag(flag::DEADLINE);
-                thread.finish(Status::event(Event::Deadline), 0);
-                self.make_ready(name);
+                if thread.has_time() {
+                    thread.finish(Status::event(Event::Deadline), 0);
+                    self.make_ready(name);
+                }
             }
         } else if let Some(name) = Ref::<SchedContext>::new(first.name & !REPLENISH) {
             self.store.sched_context(name).roll(self.now.get());

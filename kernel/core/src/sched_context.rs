@@ -273,6 +273,10 @@ impl<S: Store> Kernel<S> {
         thread.own_sched_context.set(Some(name));
         thread.own_priority.set(context.priority.get());
         self.requeue(target);
+        if let Some(notification) = thread.notification.get() {
+            // Signals that came while it had no time to take them.
+            self.signal(notification, 0);
+        }
         Ok(Outcome::Done(0))
     }
 

@@ -27,15 +27,18 @@ impl<S: Store> Kernel<S> {
         if thread.state() == State::Running {
             self.dispatch(actor, thread);
         } else {
-            // Stopped from another core meanwhile: the call is made again when the thread goes on.
-            thread
-                .context
-                .rip
-                .set(thread.context.rip.get().wrapping_sub(SYSCALL_BYTES));
-            thread.context.rflags.set(USER_FLAGS);
-            thread.set_flag(flag::FULL_CONTEXT);
+            // Stopped from another core meanwhile.
+            Self::repeat(thread);
         }
         self.schedule();
+    }
+
+    /// Has a thread make the system call that it is in again when it goes on.
+    pub(crate) fn repeat(thread: &Thread) {
+        let context = &thread.context;
+        context.rip.set(context.rip.get().wrapping_sub(SYSCALL_BYTES));
+        context.rflags.set(USER_FLAGS);
+        thread.set_flag(flag::FULL_CONTEXT);
     }
 
     fn dispatch(&self, actor: Ref<Thread>, thread: &Thread) {

@@ -329,6 +329,12 @@ impl Thread {
         self.run.set(self.run.get() & !flag);
     }
 
+    /// Whether it has time to run on when it is woken: time that it holds, or its own.
+    #[must_use]
+    pub fn has_time(&self) -> bool {
+        self.sched_context.get().is_some() || self.own_sched_context.get().is_some()
+    }
+
     /// Links of the ready queue and of queues of callers.
     #[must_use]
     pub fn queue_links(&self) -> &Links<Self> {

@@ -74,7 +74,11 @@ fn a_band_of_two_has_slices() {
     }
     assert_eq!(w.invoke(threads[0], ops::thread::START, &[ENTRY]), DONE);
     w.reschedule(1);
-    assert_eq!(w.kernel.next_timer(w.kernel.core(1)), NO_DEADLINE, "alone, it needs no timer");
+    assert_eq!(
+        w.kernel.next_timer(w.kernel.core(1)),
+        NO_DEADLINE,
+        "alone, it needs no timer"
+    );
     assert!(w.was_told());
     assert_eq!(w.invoke(threads[1], ops::thread::START, &[ENTRY]), DONE);
     assert!(w.was_told(), "the other core has no timer that would end the slice");

@@ -89,14 +89,16 @@ pub fn create(machine: &Machine, kind: Kind, slot: u64, arguments: [u64; 3]) {
 /// Root creates a thread with time of its own and its context in the next slot.
 pub fn create_thread(machine: &Machine, slot: u64, domain: u64, core: u64, priority: u64) {
     create(machine, Kind::Thread, slot, [domain, core, 0]);
-    create(machine, Kind::SchedContext, slot + 1, [0; 3]);
-    let place = core | priority << 8;
-    furnish(
-        machine,
-        slot + 1,
-        [ops::sched_context::CONFIGURE, root_slots::PLATFORM, place, 1, 1, 0],
-    );
+    create_context(machine, slot + 1, core, priority);
     furnish(machine, slot + 1, [ops::sched_context::BIND, slot, 0, 0, 0, 0]);
+}
+
+/// Root creates a scheduling context with all the time of a core.
+pub fn create_context(machine: &Machine, slot: u64, core: u64, priority: u64) {
+    create(machine, Kind::SchedContext, slot, [0; 3]);
+    let place = core | priority << 8;
+    let words = [ops::sched_context::CONFIGURE, root_slots::PLATFORM, place, 1, 1, 0];
+    furnish(machine, slot, words);
 }
 
 /// Root gives a capability to another process, into the slot of the same number.

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         let universes = universe::by_name(&name);
         if universes.is_empty() {
             eprintln!(
-                "no universe is called {name}; there are: the sets tiny and ci, ipc, ipc-full, turns, grants, memory"
+                "no universe is called {name}; there are: the sets tiny and ci, ipc, ipc-full, turns, passive, grants, memory"
             );
             return ExitCode::FAILURE;
         }

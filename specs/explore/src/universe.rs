@@ -25,8 +25,15 @@ pub struct Universe {
 /// The universes of a set, or one by its name. `tiny` is part of every test run; `ci` is larger.
 #[must_use]
 pub fn by_name(name: &str) -> Vec<Universe> {
-    let turns = universes::ipc::turns;
-    let common = || vec![turns(), universes::grants::universe(), universes::memory::universe()];
+    let (turns, passive) = (universes::ipc::turns, universes::ipc::passive);
+    let common = || {
+        vec![
+            turns(),
+            passive(),
+            universes::grants::universe(),
+            universes::memory::universe(),
+        ]
+    };
     let (small, full) = (universes::ipc::universe, universes::ipc::full);
     match name {
         "tiny" => [vec![small()], common()].concat(),

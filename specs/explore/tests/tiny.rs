@@ -24,6 +24,11 @@ fn calls_among_equals() {
 }
 
 #[test]
+fn calls_on_the_time_of_callers() {
+    explore("passive");
+}
+
+#[test]
 fn capabilities_on_their_way() {
     explore("grants");
 }

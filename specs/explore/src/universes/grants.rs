@@ -2,7 +2,7 @@
 
 use ecusson_abi::{Error, Kind, Rights, Syscall, ops, root_slots};
 
-use super::{DOMAIN, second_domain, start};
+use super::{DOMAIN, start, with_second_domain};
 use crate::action::{Actions, DEADLINES, transfer};
 use crate::machine::{self, Machine};
 use crate::report::Outcome;
@@ -15,8 +15,7 @@ const BELL: u64 = 20;
 const SPARE: u64 = 21;
 
 fn first() -> Machine {
-    let machine = machine::boot();
-    second_domain(&machine);
+    let machine = with_second_domain();
     machine::create_thread(&machine, OTHER, DOMAIN, 1, 20);
     machine::create(&machine, Kind::Portal, PORTAL, [OTHER, 7, ops::portal::ACTIVE]);
     machine::create(&machine, Kind::Notification, BELL, [0; 3]);
@@ -115,9 +114,5 @@ fn required() -> Vec<(&'static str, Outcome)> {
         ("create-notification", Outcome::Done),
         ("notification.destroy", Outcome::Done),
     ];
-    errors
-        .into_iter()
-        .map(|(row, error)| (row, Outcome::error(error)))
-        .chain(others)
-        .collect()
+    super::required(&errors, &others)
 }

@@ -3,7 +3,7 @@
 
 use ecusson_abi::{Error, Kind, Rights, Syscall, ops, root_slots};
 
-use super::{DOMAIN, second_domain, start};
+use super::{DOMAIN, start, with_second_domain};
 use crate::action::{Actions, DEADLINES, Entry, transfer};
 use crate::machine::{self, Machine};
 use crate::report::Outcome;
@@ -16,6 +16,8 @@ const PASSIVE: u64 = 17;
 const ACTIVE: u64 = 18;
 const BACK: u64 = 19;
 const BELL: u64 = 20;
+/// A context that belongs to nobody at first.
+const SPARE: u64 = 21;
 
 /// Two threads on the first core, one on the second.
 fn apart() -> Machine {
@@ -28,8 +30,7 @@ fn together() -> Machine {
 }
 
 fn first(core: u64, priority: u64) -> Machine {
-    let machine = machine::boot();
-    second_domain(&machine);
+    let machine = with_second_domain();
     machine::create_thread(&machine, SERVER, DOMAIN, 0, 30);
     machine::create_thread(&machine, REMOTE, DOMAIN, core, priority);
     machine::create(&machine, Kind::Portal, PASSIVE, [SERVER, 7, ops::portal::PASSIVE]);
@@ -67,6 +68,35 @@ pub(crate) fn turns() -> Universe {
     Universe {
         name: "turns",
         start: together,
+        actions: actions.list,
+        required,
+        limit: 300_000,
+        sabotage: None,
+    }
+}
+
+/// As `turns`, but the server loses its time and gets some again: what it does on the time of its callers only.
+pub(crate) fn passive() -> Universe {
+    let mut actions = Actions::on(&[0]);
+    calls(&mut actions);
+    actions.event("timer", Entry::Timer);
+    actions.destroy("context.destroy", TIME);
+    actions.invoke("context.bind", SPARE, ops::sched_context::BIND, [SERVER, 0, 0, 0, 0]);
+    let required = vec![
+        ("call", Outcome::Done),
+        ("call", Outcome::error(Error::BadState)),
+        ("reply-wait", Outcome::Signal),
+        ("wait", Outcome::Signal),
+        ("context.bind", Outcome::Done),
+    ];
+    Universe {
+        name: "passive",
+        start: || {
+            let machine = together();
+            machine::create_context(&machine, SPARE, 0, 30);
+            machine::give(&machine, DOMAIN, SPARE, Rights::ALL);
+            machine
+        },
         actions: actions.list,
         required,
         limit: 300_000,
@@ -162,9 +192,5 @@ fn required() -> Vec<(&'static str, Outcome)> {
         ("thread.destroy", Outcome::Done),
         ("thread.destroy", Outcome::Progress),
     ];
-    errors
-        .into_iter()
-        .map(|(row, error)| (row, Outcome::error(error)))
-        .chain(others)
-        .collect()
+    super::required(&errors, &others)
 }

@@ -141,9 +141,7 @@ fn required() -> Vec<(&'static str, Outcome)> {
         ("region.detach", Outcome::Progress),
         ("destroy", Outcome::Progress),
     ];
-    let errors = errors.into_iter().map(|(row, error)| (row, Outcome::error(error)));
-    errors
-        .chain(done.into_iter().map(|row| (row, Outcome::Done)))
-        .chain(progress)
-        .collect()
+    let mut required = super::required(&errors, &progress);
+    required.extend(done.map(|row| (row, Outcome::Done)));
+    required
 }
