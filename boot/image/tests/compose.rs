@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ecusson_abi::boot::{KERNEL_BASE, PAGE_BYTES, PAYLOAD_LOCATION_MAGIC, PayloadHeader, PayloadLocation};
+use ecusson_abi::boot::{KERNEL_BASE, PAGE_BYTES};
 use ecusson_image::elf::flatten::{FlattenError, flatten};
 use ecusson_image::elf::write::{AttachError, attach_payload};
 use ecusson_image::{Artifacts, Image, Manifest, Source, artifacts, check, compose, graph};
@@ -14,6 +14,7 @@ use ecusson_manifest::boot_table::label;
 use ecusson_manifest::composition::Target;
 use ecusson_manifest::layout::slots;
 use ecusson_manifest::{BootTable, Composition, Entry};
+use ecusson_payload::{PAYLOAD_LOCATION_MAGIC, PayloadHeader, PayloadLocation};
 use object::Endianness;
 use object::elf::{FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};

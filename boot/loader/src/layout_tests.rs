@@ -2,6 +2,9 @@
 //! tables say exactly what they should, and the kernel's check agrees.
 
 use ecusson_abi::boot::*;
+use ecusson_payload::{
+    Extent, FlatImage, FlatSegment, PAYLOAD_HEADER_BYTES, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadHeader,
+};
 
 use crate::fake::{Lines, Memory};
 use crate::firmware::Region;

@@ -4,9 +4,10 @@
 //! kernel starts with. Called by the binary with the [`Plan`] of [`crate::place`].
 
 use ecusson_abi::boot::{
-    BootInfo, DIRECT_MAP_BASE, FlatImage, HPET_VIRT, IO_APIC_VIRT, LOCAL_APIC_VIRT, PAGE_BYTES, PhysRange,
-    SEGMENT_EXECUTE, SEGMENT_WRITE, StackKind, stack_top,
+    BootInfo, DIRECT_MAP_BASE, HPET_VIRT, IO_APIC_VIRT, LOCAL_APIC_VIRT, PAGE_BYTES, PhysRange, SEGMENT_EXECUTE,
+    SEGMENT_WRITE, StackKind, stack_top,
 };
+use ecusson_payload::FlatImage;
 
 use crate::physical::{Physical, set_word, word};
 use crate::place::{Plan, span};

@@ -4,9 +4,9 @@
 //! out.
 
 use ecusson_abi::boot::{
-    BootInfo, BootSegment, Extent, FRAME_ENTRY_BYTES, FlatImage, PAGE_BYTES, PayloadHeader, PhysRange, RANGE_MAX,
-    SEGMENT_MAX, StackKind,
+    BootInfo, BootSegment, FRAME_ENTRY_BYTES, PAGE_BYTES, PhysRange, RANGE_MAX, SEGMENT_MAX, StackKind,
 };
+use ecusson_payload::{Extent, FlatImage, PayloadHeader};
 
 use crate::paging;
 use crate::ranges::{Full, RangeSet};

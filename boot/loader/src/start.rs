@@ -4,16 +4,14 @@
 
 use core::panic::PanicInfo;
 
-use ecusson_abi::boot::{
-    BootInfo, CPU_ENABLED, DIRECT_MAP_BASE, PAGE_BYTES, PAYLOAD_HEADER_BYTES, PAYLOAD_LOCATION_MAGIC, PayloadHeader,
-    PayloadLocation, PhysRange, StackKind, stack_top,
-};
+use ecusson_abi::boot::{BootInfo, CPU_ENABLED, DIRECT_MAP_BASE, PAGE_BYTES, PhysRange, StackKind, stack_top};
 use ecusson_loader::firmware::{Firmware, RSDP_BYTES};
 use ecusson_loader::paging::{Spaces, Tables, build};
 use ecusson_loader::physical::Physical;
 use ecusson_loader::place::{Plan, Request, fill, plan, span};
 use ecusson_loader::report::{Fault, Report};
 use ecusson_loader::{acpi, command_line, memory_map, multiboot2, pvh};
+use ecusson_payload::{PAYLOAD_HEADER_BYTES, PAYLOAD_LOCATION_MAGIC, PayloadHeader, PayloadLocation};
 
 use crate::machine::{Cpu, Identity, LEAVE, halt, leave, loader_range, set_control_registers, zero};
 use crate::serial::Serial;

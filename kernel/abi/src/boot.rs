@@ -1,9 +1,6 @@
-//! What crosses the two borders of booting: the payload that `boot/image` puts behind the loader, and the
-//! [`BootInfo`] that the loader hands to the kernel. Types, sizes and one pure check, no other logic.
+//! The [`BootInfo`] that the loader hands to the kernel. Types, sizes and one pure check, no other logic.
 //!
-//! Key types: [`PayloadLocation`], [`PayloadHeader`], [`FlatImage`], [`BootInfo`].
-//! Written by `boot/image` (payload) and `boot/loader` (boot info); read by `boot/loader` (payload) and by
-//! `kernel/ecusson` (boot info, after one call of [`BootInfo::validate`]).
+//! Written by `boot/loader`, read by `kernel/ecusson` after one call of [`BootInfo::validate`].
 
 use static_assertions::const_assert_eq;
 
@@ -11,15 +8,10 @@ use core::mem::{offset_of, size_of};
 
 mod check;
 mod empty;
-mod payload;
 #[cfg(test)]
 mod tests;
 
 pub use check::BootInfoError;
-pub use payload::{
-    Extent, FlatImage, FlatSegment, PAYLOAD_HEADER_BYTES, PAYLOAD_LOCATION_MAGIC, PAYLOAD_MAGIC, PAYLOAD_VERSION,
-    PayloadError, PayloadHeader, PayloadLocation, SEGMENT_EXECUTE, SEGMENT_MAX, SEGMENT_READ, SEGMENT_WRITE,
-};
 
 /// Bytes of the page every address and length here is aligned to.
 pub const PAGE_BYTES: u64 = crate::PAGE_BYTES;
@@ -48,6 +40,15 @@ pub const HPET_VIRT: u64 = 0xFFFF_FFFF_E000_1000;
 pub const IO_APIC_VIRT: u64 = 0xFFFF_FFFF_E001_0000;
 /// First address that user mode can not have.
 pub const USER_LIMIT: u64 = 0x0000_8000_0000_0000;
+
+/// Most segments of one [`FlatImage`].
+pub const SEGMENT_MAX: usize = 8;
+/// A segment may be read. Always set.
+pub const SEGMENT_READ: u32 = 1;
+/// A segment may be written. Never together with [`SEGMENT_EXECUTE`].
+pub const SEGMENT_WRITE: u32 = 2;
+/// A segment may be executed.
+pub const SEGMENT_EXECUTE: u32 = 4;
 
 /// The stacks that every core gets, in the order of their slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +126,7 @@ pub const BOOT_MITIGATIONS_OFF: u64 = 4;
 /// processor needs (`mitigations=auto`).
 pub const BOOT_MITIGATIONS_ON: u64 = 8;
 
-/// A range of physical addresses (in [`FlatImage::check`]: of virtual ones).
+/// A range of physical addresses (in a segment's check: of virtual ones).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct PhysRange {
@@ -552,12 +553,14 @@ const_assert_eq!(offset_of!(BootInfo, cpus), 392);
 const_assert_eq!(offset_of!(BootInfo, root_segments), 11784);
 const_assert_eq!(size_of::<BootInfo>(), 12040);
 
-/// The used part of an array with a count; a count that lies gives the whole array, which `validate` refuses before.
-fn clamp<T>(items: &[T], count: u32) -> &[T] {
+/// The used part of an array with a count; a count that lies gives the whole array, which a check refuses before.
+#[must_use]
+pub fn clamp<T>(items: &[T], count: u32) -> &[T] {
     items.get(..count as usize).unwrap_or(items)
 }
 
 /// Whether `value` is a multiple of the page size.
-const fn aligned(value: u64) -> bool {
+#[must_use]
+pub const fn aligned(value: u64) -> bool {
     value.is_multiple_of(PAGE_BYTES)
 }

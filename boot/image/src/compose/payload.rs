@@ -2,9 +2,9 @@
 //!
 //! Key function: [`build`]. Called by `compose`; read by `boot/loader`.
 
-use ecusson_abi::boot::{
+use ecusson_abi::boot::SEGMENT_MAX;
+use ecusson_payload::{
     Extent, FlatImage, FlatSegment, PAYLOAD_HEADER_BYTES, PAYLOAD_MAGIC, PAYLOAD_VERSION, PayloadError, PayloadHeader,
-    SEGMENT_MAX,
 };
 
 use super::bundle::pad;

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use ecusson_abi::boot::{PAGE_BYTES, PAYLOAD_LOCATION_MAGIC, PayloadLocation};
+use ecusson_abi::boot::PAGE_BYTES;
+use ecusson_payload::{PAYLOAD_LOCATION_MAGIC, PayloadLocation};
 use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSection};

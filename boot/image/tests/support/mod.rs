@@ -1,6 +1,6 @@
 //! Small ELF files made by hand, so that the composer is tested without building programs.
 
-use ecusson_abi::boot::{PAYLOAD_LOCATION_MAGIC, PayloadLocation};
+use ecusson_payload::{PAYLOAD_LOCATION_MAGIC, PayloadLocation};
 
 /// A segment: address, bytes in the file, bytes in memory, ELF flags (1 execute, 2 write, 4 read).
 pub(crate) struct Segment<'d>(pub(crate) u64, pub(crate) &'d [u8], pub(crate) u64, pub(crate) u32);

@@ -52,13 +52,18 @@ const RULES: &[Rule] = &[
         others: Others::Only(&["spin", "defmt", "x86", "static_assertions"]),
     },
     Rule {
-        folder: "boot/loader",
+        folder: "boot/payload",
         members: &["kernel/abi"],
+        others: Others::Only(&["static_assertions"]),
+    },
+    Rule {
+        folder: "boot/loader",
+        members: &["kernel/abi", "boot/payload"],
         others: Others::AllBut(&["spin", "postcard"]),
     },
     Rule {
         folder: "boot/image",
-        members: &["kernel/abi", "services/lib/manifest"],
+        members: &["kernel/abi", "boot/payload", "services/lib/manifest"],
         others: Others::AllBut(&["x86"]),
     },
     Rule {

@@ -26,11 +26,20 @@
 //!   loaded, and root receives them as whole pages.
 //! * `total_bytes` is a multiple of [`PAGE_BYTES`].
 
-use static_assertions::const_assert_eq;
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
 
 use core::mem::{offset_of, size_of};
 
-use super::{KERNEL_BASE, KERNEL_LIMIT, PAGE_BYTES, PhysRange, USER_LIMIT, aligned, clamp};
+use static_assertions::const_assert_eq;
+
+#[cfg(test)]
+mod tests;
+
+use ecusson_abi::boot::{
+    KERNEL_BASE, KERNEL_LIMIT, PAGE_BYTES, PhysRange, SEGMENT_EXECUTE, SEGMENT_MAX, SEGMENT_READ, SEGMENT_WRITE,
+    USER_LIMIT, aligned, clamp,
+};
 
 /// First word of [`PayloadLocation`], before and after patching: "ECUWHERE" read as little-endian bytes.
 pub const PAYLOAD_LOCATION_MAGIC: u64 = u64::from_le_bytes(*b"ECUWHERE");
@@ -38,8 +47,6 @@ pub const PAYLOAD_LOCATION_MAGIC: u64 = u64::from_le_bytes(*b"ECUWHERE");
 pub const PAYLOAD_MAGIC: u64 = u64::from_le_bytes(*b"ECUPAYLD");
 /// Version of the payload's layout that this source describes.
 pub const PAYLOAD_VERSION: u32 = 1;
-/// Most segments of one [`FlatImage`].
-pub const SEGMENT_MAX: usize = 8;
 
 /// Where the payload lies, patched into the loader by `boot/image`. `phys` and `bytes` are 0 until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +71,6 @@ pub struct Extent {
     pub bytes: u64,
 }
 const_assert_eq!(size_of::<Extent>(), 16);
-
-/// A segment may be read. Always set.
-pub const SEGMENT_READ: u32 = 1;
-/// A segment may be written. Never together with [`SEGMENT_EXECUTE`].
-pub const SEGMENT_WRITE: u32 = 2;
-/// A segment may be executed.
-pub const SEGMENT_EXECUTE: u32 = 4;
 
 /// One page aligned segment of a [`FlatImage`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
