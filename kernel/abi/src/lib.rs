@@ -15,6 +15,7 @@ pub mod platform;
 pub mod rights;
 pub mod syscall;
 pub mod time;
+pub mod vcpu;
 
 pub use error::Error;
 pub use kind::Kind;

@@ -64,7 +64,8 @@ pub mod space {
     /// (MANAGE) w1 = Memory slot, w2 = pages (1 to 64). Donates page-table pages. A space takes them from
     /// one Memory only.
     pub const FUND: u64 = 1;
-    /// Reserved: guest ports to notification bits.
+    /// (MANAGE) w1 = port, w2 = Notification slot (SIGNAL), w3 = bit. From now on a guest's write to the port signals the bit
+    /// and does not end `VcpuRun`, as long as the notification lives.
     pub const INTERCEPT: u64 = 2;
     /// Reserved: assign a device to a Dma space.
     pub const BIND_DEVICE: u64 = 3;
@@ -156,10 +157,10 @@ pub mod ports {
     pub const ATTACH: u64 = 1;
 }
 
-/// Operations of Vcpu (answer `Unsupported` where the processor has no virtualization).
+/// Operations of Vcpu. None can be created where the processor has no virtualization.
 pub mod vcpu {
-    /// (MANAGE) w1 = Thread slot (MANAGE).
+    /// (MANAGE) w1 = Thread slot (MANAGE). One vCPU a thread, one thread a vCPU.
     pub const BIND: u64 = 1;
-    /// (SIGNAL) Makes a running guest leave.
+    /// (SIGNAL) Has the thread's `VcpuRun`, or its next one, return [`crate::vcpu::exit::KICK`].
     pub const KICK: u64 = 2;
 }

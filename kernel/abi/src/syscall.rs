@@ -31,7 +31,7 @@ pub enum Syscall {
     Wait = 3,
     /// Operate on the object in slot rdi.
     Invoke = 4,
-    /// Run the bound vCPU until an exit, a signal or a deadline (rdi).
+    /// Run the bound vCPU until an exit, a signal or a deadline (rdi). Word 0 is of [`crate::vcpu::run`].
     VcpuRun = 5,
     /// Let the next thread of the same priority run.
     Yield = 6,
@@ -68,7 +68,7 @@ pub enum Event {
     Signal = 1,
     /// The deadline passed.
     Deadline = 2,
-    /// The guest left (`VcpuRun`).
+    /// The guest left (`VcpuRun`); rdx is the reason, of [`crate::vcpu::exit`].
     Exit = 3,
     /// The operation did a bounded part of its work; repeat it with the same arguments. rdx says how many
     /// pages or steps remain at most, or 0 if that is not known.

@@ -20,6 +20,7 @@ use crate::sched_context::SchedContext;
 use crate::space::{Space, SpaceKind};
 use crate::store::{FrameEntry, Store, Tag};
 use crate::thread::{State, Thread, flag};
+use crate::vcpu::Vcpu;
 
 /// A violated invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl<S: Store> Kernel<S> {
 
     fn check_page(&self, frame: Frame, entry: &FrameEntry) -> Checked {
         match entry.tag() {
-            Tag::Plain | Tag::Returned | Tag::DomainTable | Tag::PageTable => Ok(()),
+            Tag::Plain | Tag::Returned | Tag::Vcpu | Tag::DomainTable | Tag::PageTable => Ok(()),
             Tag::Thread => Ref::new(frame.address()).map_or(Ok(()), |name| self.check_thread(name)),
             Tag::Domain => Ref::new(frame.address()).map_or(Ok(()), |name| self.check_domain(name)),
             Tag::Small => (0..u64::from(S::SMALL_OBJECTS)).try_for_each(|index| {
@@ -114,6 +115,7 @@ impl<S: Store> Kernel<S> {
             Some(Kind::SchedContext) => Ref::new(address).map_or(Ok(()), |name| self.check_context(name)),
             Some(Kind::Region) => Ref::new(address).map_or(Ok(()), |name| self.check_region(name)),
             Some(Kind::Portal) => Ref::new(address).map_or(Ok(()), |name| self.check_portal(name)),
+            Some(Kind::Vcpu) => Ref::new(address).map_or(Ok(()), |name| self.check_vcpu(name)),
             Some(Kind::Space) => Ref::new(address).map_or(Ok(()), |name| self.check_space(name)),
             _ => Ok(()),
         }
@@ -126,7 +128,11 @@ impl<S: Store> Kernel<S> {
         let has_timer = thread.timer_place.get() != 0;
         ensure(thread.has(flag::DEADLINE) == has_timer, "deadline-flag", address)?;
         let waits = matches!(thread.state(), State::Waiting | State::WaitingSignal);
-        ensure(!has_timer || waits, "deadline-only-while-waiting", address)?;
+        let is_inside = thread.has(flag::GUEST);
+        ensure(!has_timer || waits || is_inside, "deadline-only-while-waiting", address)?;
+        let vcpu = thread.vcpu.get().map(|vcpu| self.store.vcpu(vcpu));
+        let agrees = vcpu.map(|vcpu| vcpu.thread.get() == Some(name) && !vcpu.header.is_dying());
+        ensure(agrees.unwrap_or(!is_inside), "vcpu-link", address)?;
         if let Some(notification) = thread.notification.get() {
             let bound = self.store.notification(notification).thread.get();
             ensure(bound == Some(name), "notification-link", address)?;
@@ -383,6 +389,24 @@ impl<S: Store> Kernel<S> {
             .kind()
             .is_some_and(|kind| capability.epoch & 0xF == kind as u64);
         ensure(same_kind, "capability-kind", address)
+    }
+
+    /// Both ends of a vCPU's links agree; its pages are its own; one core at most has it loaded.
+    fn check_vcpu(&self, name: Ref<Vcpu>) -> Checked {
+        let (vcpu, address) = (self.store.vcpu(name), name.address());
+        let thread = vcpu.thread.get().map(|thread| self.store.thread(thread).vcpu.get());
+        ensure(thread.is_none_or(|vcpu| vcpu == Some(name)), "vcpu-link", address)?;
+        for page in &vcpu.pages {
+            let entry = self.store.frame(page.get());
+            ensure(
+                entry.is(Tag::Vcpu) && entry.owner() == Some(name),
+                "vcpu-pages",
+                address,
+            )?;
+        }
+        let cores = self.cores.iter().take(self.core_count());
+        let loaded = cores.filter(|core| core.guest.get() == Some(name)).count();
+        ensure(loaded <= 1, "vcpu-on-one-core", address)
     }
 
     fn check_space(&self, name: Ref<Space>) -> Checked {

@@ -45,7 +45,7 @@ impl<S: Store> Kernel<S> {
         let step = match capability.kind() {
             Some(Kind::Thread) => Ref::new(address).map(|name| self.destroy_thread(name)),
             Some(Kind::ProtectionDomain) => Ref::new(address).map(|name| self.destroy_domain(name)),
-            Some(Kind::Memory | Kind::Platform | Kind::Vcpu) | None => return Err(Failure::BAD_OPERATION),
+            Some(Kind::Memory | Kind::Platform) | None => return Err(Failure::BAD_OPERATION),
             Some(_) => Some(self.destroy_small_at(address)),
         };
         match step {
@@ -65,6 +65,7 @@ impl<S: Store> Kernel<S> {
         match self.store.header(address).kind() {
             Some(Kind::Region) => Ref::new(address).map_or(Step::Done, |name| self.destroy_region(name)),
             Some(Kind::Space) => Ref::new(address).map_or(Step::Done, |name| self.destroy_space(name)),
+            Some(Kind::Vcpu) => Ref::new(address).map_or(Step::Done, |name| self.destroy_vcpu(name)),
             Some(Kind::SchedContext) => self.finish_small::<SchedContext>(address, Self::unbind_context),
             Some(Kind::Portal) => self.finish_small::<Portal>(address, Self::unlink_portal),
             Some(Kind::Notification) => self.finish_small::<Notification>(address, Self::unbind_notification),
@@ -101,6 +102,9 @@ impl<S: Store> Kernel<S> {
         }
         if let Some(notification) = thread.notification.get() {
             self.unbind_notification(notification);
+        }
+        if let Some(vcpu) = thread.vcpu.take() {
+            self.store.vcpu(vcpu).thread.set(None);
         }
         if let Some(context) = thread.own_sched_context.take() {
             self.cancel_replenishment(context);
@@ -175,7 +179,7 @@ impl<S: Store> Kernel<S> {
         // A core that went idle from here may still have the root table loaded.
         let root = Frame(space.root.get()).address();
         for core in self.cores.iter().take(self.core_count()) {
-            if root != 0 && core.loaded_root.get() == root {
+            if self.uses_root(core, root) {
                 self.send_ipi(core.index.get());
                 return Step::Again;
             }

@@ -24,6 +24,7 @@ use crate::sched_context::SchedContext;
 use crate::space::Space;
 use crate::store::{FrameEntry, Store, Tag};
 use crate::thread::Thread;
+use crate::vcpu::Vcpu;
 
 /// Room for a small object of any kind.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +37,12 @@ struct Small {
     space: Space,
     interrupt: Interrupt,
     ports: Ports,
+    vcpu: Vcpu,
     platform: Platform,
 }
 
 impl Small {
-    fn headers(&self) -> [&Header; 9] {
+    fn headers(&self) -> [&Header; 10] {
         [
             &self.portal.header,
             &self.notification.header,
@@ -50,6 +52,7 @@ impl Small {
             &self.space.header,
             &self.interrupt.header,
             &self.ports.header,
+            &self.vcpu.header,
             &self.platform.header,
         ]
     }
@@ -148,6 +151,9 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Store for Hos
     }
     fn ports(&self, name: Ref<Ports>) -> &Ports {
         &self.small(name).ports
+    }
+    fn vcpu(&self, name: Ref<Vcpu>) -> &Vcpu {
+        &self.small(name).vcpu
     }
     fn platform(&self, name: Ref<Platform>) -> &Platform {
         &self.small(name).platform

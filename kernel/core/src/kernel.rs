@@ -32,6 +32,8 @@ pub struct Kernel<S> {
     pub(crate) overrides: [Cell<Option<(u32, u8)>>; OVERRIDE_MAX],
     /// Whether the command line says that this is a test, which may ask for unbounded checks.
     pub is_test: Cell<bool>,
+    /// Level of the largest pages of guest spaces (1: 2 MiB, 2: 1 GiB); 0 where there can be no guests.
+    pub guest_pages: Cell<u8>,
     /// Core that executes the current kernel entry.
     pub(crate) here: Cell<u8>,
 }
@@ -106,6 +108,7 @@ impl<S: Store> Kernel<S> {
             reserved: [const { Cell::new((0, 0)) }; crate::boot::MAX_RESERVED],
             overrides: [const { Cell::new(None) }; OVERRIDE_MAX],
             is_test: Cell::new(false),
+            guest_pages: Cell::new(0),
             here: Cell::new(0),
         }
     }

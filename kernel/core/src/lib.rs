@@ -39,6 +39,7 @@ pub mod store;
 pub mod syscall;
 pub mod thread;
 mod thread_ops;
+pub mod vcpu;
 
 pub use kernel::Kernel;
 pub use name::{Frame, Ref};

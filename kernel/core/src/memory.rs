@@ -226,7 +226,7 @@ impl<S: Store> Kernel<S> {
             Kind::SchedContext => self.create_plain::<crate::sched_context::SchedContext>(&place),
             Kind::Portal => self.create_portal(thread, &place, words),
             Kind::Notification => self.create_plain::<crate::notification::Notification>(&place),
-            Kind::Vcpu => Err(Failure::at(Error::Unsupported, 1)),
+            Kind::Vcpu => self.create_vcpu(thread, &place, words),
             Kind::Memory | Kind::Interrupt | Kind::Ports | Kind::Platform => Err(Failure::at(Error::BadArg, 1)),
         }
     }
@@ -433,6 +433,7 @@ impl<S: Store> Kernel<S> {
                 .owner()
                 .map_or(Step::Done, |name| again(self.destroy_domain(name))),
             Tag::PageTable => entry.owner().map_or(Step::Done, |name| again(self.destroy_space(name))),
+            Tag::Vcpu => entry.owner().map_or(Step::Done, |name| again(self.destroy_vcpu(name))),
         }
     }
 }

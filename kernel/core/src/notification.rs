@@ -53,7 +53,10 @@ impl<S: Store> Kernel<S> {
                 thread.finish(Status::event(Event::Signal), notification.bits.take());
                 self.make_ready(waiter);
             }
-            _ => thread.set_flag(flag::SIGNALS),
+            _ => {
+                thread.set_flag(flag::SIGNALS);
+                self.disturb(thread);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use ecusson_abi::{Error, PAGE_BYTES, Rights, USER_PAGES};
 use crate::kernel::{Failure, Kernel};
 use crate::name::{Frame, Ref};
 use crate::region::Region;
-use crate::space::Space;
+use crate::space::{Space, SpaceKind};
 use crate::store::{Store, Tag};
 
 /// Bits of an entry.
@@ -35,8 +35,8 @@ pub mod bit {
     pub const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 }
 
-/// Highest level at which a page can be mapped: 2 MiB.
-const LARGEST_LEVEL: u32 = 1;
+/// Highest level at which a page of a host space can be mapped: 2 MiB.
+const LARGEST_LEVEL: u8 = 1;
 
 /// What remains to be mapped of a Region.
 pub(crate) struct Mapping {
@@ -68,15 +68,14 @@ impl Mapping {
         }
     }
 
-    /// Highest level whose pages fit the alignment and the length of what remains.
-    fn level<S: Store>(&self) -> u32 {
-        let pages = pages_at::<S>(LARGEST_LEVEL);
-        let is_aligned = (self.virtual_page | self.frame) & (pages - 1) == 0;
-        if LARGEST_LEVEL + 1 < S::TABLE_LEVELS && is_aligned && self.pages >= pages {
-            LARGEST_LEVEL
-        } else {
-            0
-        }
+    /// Highest level, up to one, whose pages fit the alignment and the length of what remains.
+    fn level<S: Store>(&self, largest: u8) -> u32 {
+        let fits = |level: &u32| {
+            let pages = pages_at::<S>(*level);
+            (self.virtual_page | self.frame) & (pages - 1) == 0 && self.pages >= pages
+        };
+        let highest = u32::from(largest).min(S::TABLE_LEVELS - 2);
+        (1..=highest).rev().find(fits).unwrap_or(0)
     }
 }
 
@@ -143,19 +142,22 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn map_step(&self, space_name: Ref<Space>, mapping: &Mapping) -> Result<u32, Failure> {
         let space = self.store.space(space_name);
         let root = Frame(space.root.get());
-        let mut level = mapping.level::<S>();
+        let mut level = mapping.level::<S>(match space.kind() {
+            SpaceKind::Guest => self.guest_pages.get(),
+            _ => LARGEST_LEVEL,
+        });
         let mut walk = self.walk(root, mapping.virtual_page, level);
-        let entry = self
-            .store
-            .entry(walk.table, index_at::<S>(mapping.virtual_page, walk.level))
-            .get();
-        if walk.level > level && entry & bit::PRESENT != 0 {
-            return Err(Failure::at(Error::Occupied, 2));
-        }
-        if walk.level == level && level > 0 && entry & bit::PRESENT != 0 && entry & bit::LARGE == 0 {
-            // A table of small pages is there already: use it.
-            level = 0;
+        let found = |walk: &Walk| {
+            let index = index_at::<S>(mapping.virtual_page, walk.level);
+            self.store.entry(walk.table, index).get()
+        };
+        while walk.level == level && level > 0 && found(&walk) & (bit::PRESENT | bit::LARGE) == bit::PRESENT {
+            // A table of smaller pages is there already: use it.
+            level -= 1;
             walk = self.walk(root, mapping.virtual_page, level);
+        }
+        if walk.level > level && found(&walk) & bit::PRESENT != 0 {
+            return Err(Failure::at(Error::Occupied, 2));
         }
         let missing = u64::from(walk.level - level);
         let short = missing.saturating_sub(space.unused.get());
@@ -213,7 +215,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn take_table(&self, name: Ref<Space>) -> Option<Frame> {
+    pub(crate) fn take_table(&self, name: Ref<Space>) -> Option<Frame> {
         let space = self.store.space(name);
         let table = Frame(space.unused_head.get());
         if table.0 == 0 {
@@ -251,13 +253,16 @@ impl<S: Store> Kernel<S> {
         unmapped as u32
     }
 
-    /// Asks every core that has a space loaded for a flush; the generation.
+    /// Asks every core that has a space loaded for a flush; the generation. A guest space is loaded where one of its vCPUs is;
+    /// elsewhere the machine layer compares the space's generation before it enters such a guest.
     pub(crate) fn request_flush(&self, space: Ref<Space>) -> u64 {
         let generation = self.flush_generation.get() + 1;
         self.flush_generation.set(generation);
-        let root = Frame(self.store.space(space).root.get()).address();
+        let space = self.store.space(space);
+        space.flush.set(generation);
+        let root = Frame(space.root.get()).address();
         for core in self.cores.iter().take(self.core_count()) {
-            if root != 0 && core.loaded_root.get() == root {
+            if self.uses_root(core, root) {
                 core.flush_wanted.store(generation, Ordering::Release);
                 self.core(self.here.get()).flush_requested.set(true);
             }

@@ -11,6 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::list::List;
 use crate::name::Ref;
 use crate::thread::Thread;
+use crate::vcpu::Vcpu;
 
 /// Threads a core can have. Each takes at most one place in the timer heap and one in the fair heap.
 pub const CORE_THREADS: u32 = 256;
@@ -103,6 +104,8 @@ pub struct Core {
     pub slice_began: Cell<u64>,
     /// Physical address of the root table that CR3 has. The machine layer sets it where it writes CR3, under the lock.
     pub loaded_root: Cell<u64>,
+    /// The vCPU whose state is in this core's registers and control block. Set by the machine layer, under the lock.
+    pub guest: Cell<Option<Ref<Vcpu>>>,
     /// Cores to send a reschedule IPI to.
     pub ipi_mask: Cell<u64>,
     /// Machine work.
@@ -142,6 +145,7 @@ impl Core {
             charged_since: Cell::new(0),
             slice_began: Cell::new(0),
             loaded_root: Cell::new(0),
+            guest: Cell::new(None),
             ipi_mask: Cell::new(0),
             effect: Cell::new(Effect::Nothing),
             flush_requested: Cell::new(false),
@@ -202,6 +206,7 @@ impl Clone for Core {
             charged_since: self.charged_since.clone(),
             slice_began: self.slice_began.clone(),
             loaded_root: self.loaded_root.clone(),
+            guest: self.guest.clone(),
             ipi_mask: self.ipi_mask.clone(),
             effect: self.effect.clone(),
             flush_requested: self.flush_requested.clone(),

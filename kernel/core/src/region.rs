@@ -239,8 +239,8 @@ impl<S: Store> Kernel<S> {
         let space_name = space_name.map_err(|error| Failure::at(error, 1))?;
         let region = self.store.region(name);
         let rights = Rights(words[3] as u8);
-        self.check_attach(name, held, rights)?;
         let space = self.store.space(space_name);
+        self.check_attach(name, held, rights, space.kind())?;
         if space.kind() == SpaceKind::Dma {
             return self.attach_identity(name, space_name, rights);
         }
@@ -282,11 +282,11 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    /// Rights, scrubbing, W^X.
-    fn check_attach(&self, name: Ref<Region>, held: Rights, rights: Rights) -> Result<(), Failure> {
+    /// Rights, scrubbing, and W^X, but for guests: what they execute is theirs to decide.
+    fn check_attach(&self, name: Ref<Region>, held: Rights, rights: Rights, kind: SpaceKind) -> Result<(), Failure> {
         let region = self.store.region(name);
         let access = Rights::READ.with(Rights::WRITE).with(Rights::EXECUTE);
-        let is_writable_code = rights.has(Rights::WRITE.with(Rights::EXECUTE));
+        let is_writable_code = kind != SpaceKind::Guest && rights.has(Rights::WRITE.with(Rights::EXECUTE));
         if rights.and(access) != rights || !rights.has(Rights::READ) || is_writable_code {
             return Err(Failure::at(Error::BadArg, 3));
         }

@@ -444,7 +444,9 @@ impl<S: Store> Kernel<S> {
             if let Some(name) = Ref::<Thread>::new(first.name) {
                 let thread = self.store.thread(name);
                 thread.clear_flag(flag::DEADLINE);
-                if thread.has_time() {
+                if !matches!(thread.state(), State::Waiting | State::WaitingSignal) {
+                    self.leave_guest(name, Status::event(Event::Deadline), 0);
+                } else if thread.has_time() {
                     thread.finish(Status::event(Event::Deadline), 0);
                     self.make_ready(name);
                 }

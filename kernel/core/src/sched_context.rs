@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, FAIR_PRIORITY, Kind, PRIORITIES, Rights, Words, ops};
+use ecusson_abi::{Error, Event, FAIR_PRIORITY, Kind, PRIORITIES, Rights, Status, Words, ops};
 
 use crate::kernel::{Failure, Kernel, Outcome};
 use crate::name::{Header, Object, Ref};
@@ -237,8 +237,12 @@ impl<S: Store> Kernel<S> {
         }
         let new = self.core(core);
         new.contexts.set(new.contexts.get() + 1);
-        if let Some(thread) = context.thread.get() {
-            let thread = self.store.thread(thread);
+        if let Some(name) = context.thread.get() {
+            let thread = self.store.thread(name);
+            if thread.has(flag::GUEST) {
+                // Its deadline is the old core's; one that comes early does no harm.
+                self.leave_guest(name, Status::event(Event::Deadline), 0);
+            }
             let old = self.core(thread.core());
             old.threads.set(old.threads.get().saturating_sub(1));
             new.threads.set(new.threads.get() + 1);

@@ -49,6 +49,10 @@ pub struct Space {
     pub attachments: List<Region>,
     /// The process that lives in it.
     pub domain: Cell<Option<Ref<ProtectionDomain>>>,
+    /// Generation of the last flush that was asked for.
+    pub flush: Cell<u64>,
+    /// Page with the doorbells of a guest space; 0 for none.
+    pub doorbells: Cell<u64>,
 }
 
 impl Object for Space {
@@ -94,7 +98,11 @@ impl<S: Store> Kernel<S> {
                 Failure::require(rights, Rights::READ)?;
                 Ok(Outcome::Done(self.store.space(name).unused.get()))
             }
-            ops::space::INTERCEPT | ops::space::BIND_DEVICE => Err(Failure::at(Error::Unsupported, 0)),
+            ops::space::INTERCEPT => {
+                Failure::require(rights, Rights::MANAGE)?;
+                self.intercept(actor, name, words)
+            }
+            ops::space::BIND_DEVICE => Err(Failure::at(Error::Unsupported, 0)),
             _ => Err(Failure::BAD_OPERATION),
         }
     }
@@ -132,6 +140,7 @@ impl<S: Store> Kernel<S> {
     pub(crate) fn create_space(&self, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
         let pages = match words[3] {
             ops::space::HOST => 1,
+            ops::space::GUEST if self.guest_pages.get() != 0 => 1,
             ops::space::DMA => 0,
             ops::space::GUEST => return Err(Failure::at(Error::Unsupported, 3)),
             _ => return Err(Failure::at(Error::BadArg, 3)),
@@ -154,7 +163,9 @@ impl<S: Store> Kernel<S> {
         }
         if let Some(root) = self.take_page(memory) {
             self.tag_table(name, root);
-            self.store.copy_kernel_half(root);
+            if space.kind() == SpaceKind::Host {
+                self.store.copy_kernel_half(root);
+            }
             space.root.set(root.0);
         }
     }

@@ -19,6 +19,7 @@ use crate::region::Region;
 use crate::sched_context::SchedContext;
 use crate::space::Space;
 use crate::thread::Thread;
+use crate::vcpu::Vcpu;
 
 /// What a page is used for. Pages of Regions and unused pages are `Plain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,13 +39,15 @@ pub enum Tag {
     PageTable = 5,
     /// Given back to its Memory, in its list of free pages.
     Returned = 6,
+    /// Registers of a vCPU, in the machine's own form.
+    Vcpu = 7,
 }
 
 /// What the kernel knows of a page: 16 bytes, outside the page.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct FrameEntry {
-    /// Bits 0..8 [`Tag`]; the rest: twice the physical address (a multiple of 128) of the Memory or Space that owns it.
+    /// Bits 0..8 [`Tag`]; the rest: twice the physical address (a multiple of 128) of the Memory, Space or Vcpu that owns it.
     pub tag_owner: Cell<u64>,
     /// Bits 0..32: which small objects are in use. Bits 32..64: next page of the list it is in, 0 for none.
     pub detail: Cell<u64>,
@@ -61,6 +64,7 @@ impl FrameEntry {
             4 => Tag::DomainTable,
             5 => Tag::PageTable,
             6 => Tag::Returned,
+            7 => Tag::Vcpu,
             _ => Tag::Plain,
         }
     }
@@ -158,6 +162,8 @@ pub trait Store {
     fn interrupt(&self, name: Ref<Interrupt>) -> &Interrupt;
     /// A port range.
     fn ports(&self, name: Ref<Ports>) -> &Ports;
+    /// A vCPU.
+    fn vcpu(&self, name: Ref<Vcpu>) -> &Vcpu;
     /// The platform.
     fn platform(&self, name: Ref<Platform>) -> &Platform;
 

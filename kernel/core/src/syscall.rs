@@ -56,7 +56,7 @@ impl<S: Store> Kernel<S> {
                 Ok(Outcome::Gone)
             }
             Some(Syscall::Invoke) => self.invoke(actor, first, &context.words()),
-            Some(Syscall::VcpuRun) => Err(Failure::at(Error::Unsupported, 0)),
+            Some(Syscall::VcpuRun) => self.vcpu_run(actor, first, context.r12.get()),
             Some(Syscall::Yield) => {
                 self.core(self.here.get()).turn_over.set(true);
                 Ok(Outcome::Done(0))
@@ -147,7 +147,8 @@ impl<S: Store> Kernel<S> {
                 .named::<Notification>(capability)
                 .err()
                 .unwrap_or(Failure::BAD_OPERATION)),
-            Some(Kind::Vcpu) | None => Err(Failure::at(Error::Unsupported, 0)),
+            Some(Kind::Vcpu) => self.vcpu_operation(actor, self.named(capability)?, rights, words),
+            None => Err(Failure::at(Error::Unsupported, 0)),
         }
     }
 

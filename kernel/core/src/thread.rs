@@ -15,6 +15,7 @@ use crate::portal::Portal;
 use crate::protection_domain::ProtectionDomain;
 use crate::sched_context::SchedContext;
 use crate::store::{Store, Tag};
+use crate::vcpu::Vcpu;
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +63,10 @@ pub mod flag {
     pub const RECEIVING: u32 = 1 << 24;
     /// The time that it lent in its call was destroyed: the server that answers runs on other time, which is not the caller's.
     pub const BEREFT: u32 = 1 << 25;
+    /// In `VcpuRun`: it goes on in its guest.
+    pub const GUEST: u32 = 1 << 26;
+    /// The guest it left must be unloaded, and its state written to the state page, before the thread goes on.
+    pub const LEFT_GUEST: u32 = 1 << 27;
 }
 
 /// Registers of a thread that does not run. Fast system calls keep the instruction and stack pointers
@@ -201,6 +206,8 @@ pub struct Thread {
     pub domain: Cell<Option<Ref<ProtectionDomain>>>,
     /// Bound notification.
     pub notification: Cell<Option<Ref<Notification>>>,
+    /// The vCPU it runs.
+    pub vcpu: Cell<Option<Ref<Vcpu>>>,
     /// Where its faults are handled.
     pub fault_handler: CapabilityCell,
     /// The fault it reports.
@@ -258,6 +265,7 @@ impl Default for Thread {
             own_sched_context: Cell::default(),
             domain: Cell::default(),
             notification: Cell::default(),
+            vcpu: Cell::default(),
             fault_handler: CapabilityCell::default(),
             fault: Cell::default(),
             called_through: CapabilityCell::default(),
@@ -384,7 +392,7 @@ impl Thread {
 
     /// Writes the result of the system call it is in, and closes the slot it may have opened.
     pub fn finish(&self, status: ecusson_abi::Status, second: u64) {
-        self.clear_flag(flag::FULL_CONTEXT);
+        self.clear_flag(flag::FULL_CONTEXT | flag::GUEST);
         self.open_slot(0);
         self.context.rax.set(status.0);
         self.context.rdx.set(second);

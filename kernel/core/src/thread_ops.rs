@@ -187,7 +187,7 @@ impl<S: Store> Kernel<S> {
         self.leave_call(name);
         self.hold(name);
         thread.set_state(State::Inactive);
-        thread.clear_flag(flag::FAULTING);
+        thread.clear_flag(flag::FAULTING | flag::GUEST | flag::LEFT_GUEST);
         thread.open_slot(0);
         if let Some(caller) = thread.caller.get() {
             self.abort_call(caller, Error::Dead);

@@ -13,7 +13,7 @@ use ecusson_core::boot::{Boot, MAX_RESERVED, Run, Segment};
 use ecusson_core::{Kernel, Store};
 use ecusson_x86::boot::{BootError, Machine, set_up_machine};
 use ecusson_x86::lock::KERNEL;
-use ecusson_x86::{BootInfo, clock, percpu, smp};
+use ecusson_x86::{BootInfo, clock, percpu, smp, svm};
 
 use crate::log;
 
@@ -102,8 +102,8 @@ fn pages(range: PhysRange) -> Run {
     (first, range.end().div_ceil(PAGE_BYTES) - first)
 }
 
-/// Free memory, largest first, less the page that becomes the time page.
-fn free_memory(info: &BootInfo) -> Option<(Runs<RANGE_MAX>, Run)> {
+/// Free memory, largest first, less the page that becomes the time page and those behind it that guests need.
+fn free_memory(info: &BootInfo, guest_pages: u64) -> Option<(Runs<RANGE_MAX>, Run)> {
     let mut free = Runs::new();
     for &range in info.free() {
         free.push(pages(range));
@@ -111,7 +111,7 @@ fn free_memory(info: &BootInfo) -> Option<(Runs<RANGE_MAX>, Run)> {
     let used = free.runs.get_mut(..free.count)?;
     used.sort_unstable_by_key(|run| core::cmp::Reverse(run.1));
     let largest = used.first_mut()?;
-    largest.1 -= 1;
+    largest.1 = largest.1.checked_sub(1 + guest_pages)?;
     let time_page = (largest.0 + largest.1, 1);
     Some((free, time_page))
 }
@@ -155,7 +155,9 @@ fn segment(segment: &BootSegment) -> Segment {
 }
 
 fn make_first_objects(info: &BootInfo, machine: &Machine) -> Result<(), StartError> {
-    let (free, time_page) = free_memory(info).ok_or(StartError::Memory)?;
+    let support = svm::detect(&machine.features);
+    let guest_pages = support.map_or(0, |_| svm::pages(percpu::apic_ids(info).count()));
+    let (free, time_page) = free_memory(info, guest_pages).ok_or(StartError::Memory)?;
     let reserved = reserved_memory(info);
     let mut apic_ids = [0; ecusson_abi::MAX_CORES];
     let mut cores = 0;
@@ -185,6 +187,13 @@ fn make_first_objects(info: &BootInfo, machine: &Machine) -> Result<(), StartErr
     };
     kernel.is_test.set(info.flags & ecusson_abi::boot::BOOT_DEBUG_EXIT != 0);
     override_lines(&kernel, info);
+    match support {
+        Ok(largest_page) => {
+            kernel.guest_pages.set(largest_page);
+            svm::set_up(&kernel, time_page.0 + 1, &machine.features);
+        }
+        Err(why) => log::line(format_args!("no guests: {why}")),
+    }
     kernel.boot(&boot).ok_or(StartError::Memory)
 }
 

@@ -23,6 +23,7 @@ ecusson_x86::bind_kernel!(
     attach: fast::attach,
     system_call: trap::system_call,
     trap: trap::trap,
+    guest_exit: trap::guest_exit,
 );
 
 /// The booting core: called once, with interrupts off, on its kernel stack.

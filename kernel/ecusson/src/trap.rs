@@ -11,7 +11,7 @@ use ecusson_core::thread::{Fault, Thread};
 use ecusson_core::{Ref, Store};
 use ecusson_x86::io_apic::{self, Mask, Trigger};
 use ecusson_x86::lock::{Guard, KERNEL};
-use ecusson_x86::{apic, clock, power, serial, switch, tlb};
+use ecusson_x86::{apic, clock, power, serial, svm, switch, tlb};
 
 use crate::log;
 
@@ -115,6 +115,18 @@ fn enter_interrupted(handle: impl FnOnce(&Guard<'_>)) {
         kernel.this_core().rearm.set(true);
         handle(kernel);
     });
+}
+
+/// A guest left the processor; what is not the host's own business goes to the core.
+pub(crate) fn guest_exit() {
+    if let Some(exit) = svm::left() {
+        enter(|kernel| {
+            if kernel.guest_exit(exit) {
+                svm::skip();
+            }
+            kernel.schedule();
+        });
+    }
 }
 
 /// The first entry of a core: there is no thread yet whose registers were saved.

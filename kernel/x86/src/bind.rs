@@ -9,11 +9,13 @@
 ///   capability; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, words 1 to 3) -> Fast`, `Invoke` of
 ///   these operations. All answer [`Fast::NO`] when the case is not theirs;
 /// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
-/// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop.
+/// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop;
+/// * `guest_exit`: `fn()`, a guest left the processor.
 #[macro_export]
 macro_rules! bind_kernel {
     (main: $main:path, core_main: $core_main:path, call: $call:path, reply_wait: $reply_wait:path, signal: $signal:path,
-     identify: $identify:path, attach: $attach:path, system_call: $system_call:path, trap: $trap:path $(,)?) => {
+     identify: $identify:path, attach: $attach:path, system_call: $system_call:path, trap: $trap:path,
+     guest_exit: $guest_exit:path $(,)?) => {
         const _: () = {
             #[unsafe(no_mangle)]
             extern "C" fn ecusson_main(info: &'static $crate::BootInfo) -> ! {
@@ -50,6 +52,10 @@ macro_rules! bind_kernel {
             #[unsafe(no_mangle)]
             extern "C" fn ecusson_trap(vector: u64, code: u64) {
                 $trap(vector, code)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_guest_exit() {
+                $guest_exit()
             }
         };
     };

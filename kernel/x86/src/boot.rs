@@ -142,6 +142,7 @@ pub(crate) unsafe fn set_up_core(block: &'static CoreBlock) {
         block.set_border_work(policy.entry);
         entry::set_up_syscall(policy.entry);
         machine_check::set_up(&features);
+        crate::svm::set_up_core(block);
         apic::set_up(block.acpi_id.get(), COMMON.nmis.get());
     }
 }

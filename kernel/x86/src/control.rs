@@ -73,7 +73,7 @@ unsafe fn set_cr4(features: &Features) {
     }
 }
 
-/// The state components that threads may use: x87, SSE, and AVX and AVX-512 where present. They fit the save area that
+/// The state components that threads may use: x87, SSE, and AVX, AVX-512 and protection keys where present. They fit the save area that
 /// a thread has ([`fpu::AREA_BYTES`]), which `fpu::set_up_core` checks.
 fn state_components(features: &Features) -> Xcr0 {
     let mut components = Xcr0::XCR0_FPU_MMX_STATE | Xcr0::XCR0_SSE_STATE;
@@ -82,6 +82,10 @@ fn state_components(features: &Features) -> Xcr0 {
     }
     if features.avx512 {
         components |= Xcr0::XCR0_OPMASK_STATE | Xcr0::XCR0_ZMM_HI256_STATE | Xcr0::XCR0_HI16_ZMM_STATE;
+    }
+    if features.protection_keys {
+        // Guests may use them; switched with the rest, no guest sees another's.
+        components |= Xcr0::XCR0_PKRU_STATE;
     }
     components
 }

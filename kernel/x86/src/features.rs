@@ -88,6 +88,12 @@ pub struct Features {
     pub hyper_threads: bool,
     pub svm: bool,
     pub vmx: bool,
+    /// SVM: features (EDX of leaf 0x8000000A) and address space identifiers.
+    pub svm_features: u32,
+    pub svm_identifiers: u32,
+    /// Pages of 1 GiB.
+    pub huge_pages: bool,
+    pub protection_keys: bool,
     pub speculation: Speculation,
 }
 
@@ -152,6 +158,10 @@ impl Features {
             hyper_threads: bit(one.edx, 28) && one.ebx >> 16 & 0xFF > 1,
             svm: bit(extended.ecx, 2),
             vmx: bit(one.ecx, 5),
+            svm_features: leaf(0x8000_000A, 0).edx,
+            svm_identifiers: leaf(0x8000_000A, 0).ebx,
+            huge_pages: bit(extended.edx, 26),
+            protection_keys: bit(seven.ecx, 3),
             speculation: Speculation::detect(seven, sizes),
         }
     }

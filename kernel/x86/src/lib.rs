@@ -6,6 +6,7 @@
 //! | [`features`], [`control`], [`mitigations`], [`msr`] | what the processor is and how it is set up |
 //! | [`percpu`], `descriptors` | what each core has of its own |
 //! | [`entry`], [`switch`], [`fpu`] | into the kernel and out of it |
+//! | [`svm`] | guests |
 //! | [`lock`], [`store`], [`tlb`] | the kernel's state, its objects in memory, shootdown |
 //! | [`apic`], [`io_apic`], [`clock`] | interrupts and time |
 //! | [`machine_check`], [`power`] | when things go wrong, and off |
@@ -36,6 +37,7 @@ pub mod power;
 pub mod serial;
 pub mod smp;
 pub mod store;
+pub mod svm;
 pub mod switch;
 pub mod tlb;
 pub mod trace;

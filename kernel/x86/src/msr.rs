@@ -31,6 +31,10 @@ pub const SPEC_CTRL: u32 = 0x48;
 pub const PRED_CMD: u32 = 0x49;
 /// What Intel processors say of their own weaknesses.
 pub const ARCH_CAPABILITIES: u32 = 0x10A;
+/// SVM: whether the firmware lets it be switched on (AMD APM vol. 2, 15.30.1).
+pub const VM_CR: u32 = 0xC001_0114;
+/// SVM: where `VMRUN` saves the host.
+pub const VM_HSAVE_PA: u32 = 0xC001_0117;
 /// Machine check: capabilities.
 pub const MCG_CAP: u32 = 0x179;
 /// Machine check: state.

@@ -28,7 +28,7 @@ pub struct CoreBlock {
     pub(crate) core: Cell<*const Core>,
     /// Work at the border, bits of [`crate::mitigations`].
     pub(crate) border_work: Cell<u8>,
-    /// 1 while entry code has saved, or has to load, all registers of the current thread. The thread's own flag
+    /// 1 while entry code has saved, or has to load, all registers of the current thread; 2 when it has to enter its guest. The thread's own flag
     /// (`FULL_CONTEXT`) is touched under the lock only, for it shares a word with flags that other cores change.
     pub(crate) full_context: Cell<u8>,
     /// Index of this core.
@@ -49,6 +49,8 @@ pub struct CoreBlock {
     pub(crate) ports_filled: Cell<(u64, u64)>,
     /// Page table of the kernel alone.
     pub(crate) kernel_root: Cell<u64>,
+    /// What belongs to guests.
+    pub(crate) guest: crate::svm::CoreGuest,
     /// GDT, TSS, I/O bitmap.
     pub(crate) tables: Tables,
 }
@@ -63,6 +65,10 @@ pub(crate) const CORE: usize = offset_of!(CoreBlock, core);
 pub(crate) const BORDER_WORK: usize = offset_of!(CoreBlock, border_work);
 /// See [`CURRENT`].
 pub(crate) const FULL: usize = offset_of!(CoreBlock, full_context);
+/// See [`CURRENT`]: the loaded guest's block.
+pub(crate) const GUEST: usize = offset_of!(CoreBlock, guest) + offset_of!(crate::svm::CoreGuest, block);
+/// See [`CURRENT`].
+pub(crate) const HOST_AREA: usize = offset_of!(CoreBlock, guest) + offset_of!(crate::svm::CoreGuest, host_area);
 const_assert_eq!(offset_of!(CoreBlock, this), 0);
 // The exit tests both bytes at once.
 const_assert_eq!(FULL, BORDER_WORK + 1);
@@ -93,6 +99,7 @@ impl CoreBlock {
             ports_shown: Cell::new(false),
             ports_filled: Cell::new((0, 0)),
             kernel_root: Cell::new(0),
+            guest: crate::svm::CoreGuest::new(),
             tables: Tables::new(),
         }
     }

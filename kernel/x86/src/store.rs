@@ -21,6 +21,7 @@ use ecusson_core::sched_context::SchedContext;
 use ecusson_core::space::Space;
 use ecusson_core::store::{FrameEntry, Store};
 use ecusson_core::thread::Thread;
+use ecusson_core::vcpu::Vcpu;
 use static_assertions::{const_assert, const_assert_eq};
 
 const_assert_eq!(size_of::<FrameEntry>() as u64, FRAME_ENTRY_BYTES);
@@ -133,6 +134,10 @@ impl Store for PhysStore {
     }
     #[inline(always)]
     fn ports(&self, name: Ref<Ports>) -> &Ports {
+        self.object(name)
+    }
+    #[inline(always)]
+    fn vcpu(&self, name: Ref<Vcpu>) -> &Vcpu {
         self.object(name)
     }
     #[inline(always)]

@@ -19,6 +19,7 @@ use crate::mitigations::{BARRIER_ON_SWITCH, FILL_RETURNS};
 use crate::msr;
 use crate::percpu::{CoreBlock, here};
 use crate::store::direct;
+use crate::svm;
 
 /// Loads a root table, if it is not loaded, and tells the core, whose shootdowns go to the cores that have a root loaded.
 #[inline(always)]
@@ -104,11 +105,12 @@ pub fn registers_are_saved() {
 }
 
 /// After entry code has saved all registers of the current thread: notes that in the thread, under the lock, before the core
-/// decides about it. Nothing to note when the idle loop was interrupted.
+/// decides about it. Nothing to note when the idle loop was interrupted, or the way into a guest.
 #[inline(always)]
 pub fn note_full_context(kernel: &Guard<'_>) {
-    registers_are_saved();
-    if let Some(name) = kernel.this_core().current.get() {
+    if here().full_context.take() == 1
+        && let Some(name) = kernel.this_core().current.get()
+    {
         kernel.store.thread(name).set_flag(flag::FULL_CONTEXT);
     }
 }
@@ -122,9 +124,8 @@ pub fn to_current(kernel: &Guard<'_>) {
     if let Some(name) = core.current.get() {
         address = direct(name.address());
         let thread = kernel.store.thread(name);
-        if thread.has(flag::FULL_CONTEXT) {
-            thread.clear_flag(flag::FULL_CONTEXT);
-            here.full_context.set(1);
+        if thread.has(flag::FULL_CONTEXT | flag::GUEST | flag::LEFT_GUEST) {
+            choose_exit(kernel, name);
         }
     }
     // The same thread goes on: its space, FPU state and ports are loaded. A thread does not change them, but for its ports,
@@ -135,7 +136,7 @@ pub fn to_current(kernel: &Guard<'_>) {
     let thread = core.current.get().map(|name| kernel.store.thread(name));
     let is_plain = here.fpu_owner.get() == 0 && !here.ports_shown.get();
     match thread {
-        Some(thread) if is_plain && !thread.has(flag::LOADED) => {
+        Some(thread) if is_plain && !thread.has(flag::LOADED | flag::GUEST) => {
             here.current.set(address);
             change_space(core, thread.root.get());
         }
@@ -143,16 +144,48 @@ pub fn to_current(kernel: &Guard<'_>) {
     }
 }
 
+/// Which way the current thread leaves the kernel: with all registers, into its guest, or as from a system call.
+#[inline(never)]
+fn choose_exit(kernel: &Guard<'_>, name: Ref<Thread>) {
+    let (here, thread) = (here(), kernel.store.thread(name));
+    let enters = thread.has(flag::GUEST) && svm::prepare(kernel, name);
+    if thread.has(flag::LEFT_GUEST) {
+        thread.clear_flag(flag::LEFT_GUEST);
+        svm::save(kernel, thread);
+    }
+    if enters != (here.guest.block.get() != 0) {
+        here.current.set(NOBODY);
+    }
+    if enters {
+        here.full_context.set(2);
+    } else if thread.has(flag::FULL_CONTEXT) {
+        thread.clear_flag(flag::FULL_CONTEXT);
+        here.full_context.set(1);
+    }
+}
+
+/// No thread's address, nor none: whatever comes next is a switch.
+const NOBODY: u64 = 1;
+
 #[inline(never)]
 fn switch_to(kernel: &Guard<'_>, core: &Core, address: u64) {
     let here = here();
     let thread = core.current.get().map(|name| kernel.store.thread(name));
     let flags = thread.map_or(0, |thread| thread.run.get());
     here.current.set(address);
-    let fpu_owner = if flags & flag::FPU != 0 { address } else { 0 };
+    let guest = thread
+        .filter(|_| flags & flag::GUEST != 0)
+        .and_then(|thread| thread.vcpu.get());
+    svm::unload(kernel, guest);
+    let fpu_owner = match guest {
+        Some(_) => here.guest.block.get(),
+        None if flags & flag::FPU != 0 => address,
+        None => 0,
+    };
     if here.fpu_owner.get() != fpu_owner {
         switch_fpu(kernel, here, fpu_owner);
     }
+    svm::load();
     if here.ports_shown.get() || flags & flag::PORTS != 0 {
         set_ports(kernel);
     }
@@ -211,17 +244,18 @@ fn switch_fpu(kernel: &Guard<'_>, here: &CoreBlock, next: u64) {
     here.fpu_owner.set(next);
 }
 
-/// Whether the thread at an address is still one: it may have destroyed itself, and its page may have another use.
+/// Whether the thread at an address is still one, or a loaded vCPU's block, which cannot end: the thread may have destroyed itself, and its page may have another use.
 fn leaving(kernel: &Guard<'_>, owner: u64) -> Leaving {
     if owner == 0 {
         return Leaving::Gone;
     }
     let name = Ref::<Thread>::new(owner.wrapping_sub(direct(0)));
     let exists = name.is_some_and(|name| {
-        kernel.store.frame(name.frame()).is(Tag::Thread) && {
-            let header = &kernel.store.thread(name).header;
-            header.is_alive() || header.is_dying()
-        }
+        kernel.store.frame(name.frame()).is(Tag::Vcpu)
+            || kernel.store.frame(name.frame()).is(Tag::Thread) && {
+                let header = &kernel.store.thread(name).header;
+                header.is_alive() || header.is_dying()
+            }
     });
     if exists { Leaving::Alive } else { Leaving::Gone }
 }

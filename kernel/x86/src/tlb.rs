@@ -27,6 +27,7 @@ pub fn serve() {
         // The flush stands between the two counters in program order, and CR3 loads are serialising: translations used
         // after `done` is seen were made from tables as they were after `wanted` was written.
         flush();
+        crate::svm::flush_loaded();
         done.store(generation, Ordering::Release);
     }
 }

@@ -25,6 +25,7 @@ use crate::sched_context::SchedContext;
 use crate::space::Space;
 use crate::store::{FrameEntry, Tag};
 use crate::thread::{Context, Fault, Thread};
+use crate::vcpu::Vcpu;
 
 /// Sees every cell of the state as words, and may replace them.
 pub trait Visitor {
@@ -144,14 +145,15 @@ fields!(Memory; words: [first, pages, next, end, returned, returned_head, roomy_
     capabilities: []; parts: []);
 fields!(Region; words: [first, pages, scrubbed, rights, attached_rights, depth, is_device, parent, first_child, next,
     previous, space, virtual_page, mapped, flush]; capabilities: []; parts: [attachments]);
-fields!(Space; words: [kind, root, memory, used_head, unused_head, unused, domain]; capabilities: [];
+fields!(Space; words: [kind, root, memory, used_head, unused_head, unused, domain, flush, doorbells]; capabilities: [];
     parts: [attachments]);
 fields!(Interrupt; words: [line, flags, bits, core, vector]; capabilities: [notification]; parts: []);
 fields!(Ports; words: [first, last, domain]; capabilities: []; parts: [siblings]);
+fields!(Vcpu; words: [thread, reason, load, window, halted, kicked]; capabilities: [space, state]; parts: [pages]);
 fields!(Platform; words: [reserved]; capabilities: []; parts: []);
 fields!(ProtectionDomain; words: [table_pages, space, memory, ports_count]; capabilities: []; parts: [threads, ports]);
 fields!(Thread; words: [run, priority, own_priority, depth, sched_context, caller, callee, table, slots, root,
-    own_sched_context, domain, notification, fault, receive_slot, transfer, timer_place, fair_place, callers_bitmap];
+    own_sched_context, domain, notification, vcpu, fault, receive_slot, transfer, timer_place, fair_place, callers_bitmap];
     capabilities: [fault_handler, called_through]; parts: [context, queue, siblings, portals, callers]);
 
 impl Context {
@@ -169,6 +171,12 @@ trait Part {
 impl<T, const N: usize> Part for [crate::list::List<T>; N] {
     fn visit<V: Visitor>(&self, visitor: &mut V) {
         self.iter().for_each(|list| list.visit(visitor));
+    }
+}
+
+impl<const N: usize> Part for [Cell<Frame>; N] {
+    fn visit<V: Visitor>(&self, visitor: &mut V) {
+        self.iter().for_each(|frame| word(frame, visitor));
     }
 }
 
@@ -211,6 +219,7 @@ impl Small {
             Some(Kind::Space) => self.space.visit(address, visitor),
             Some(Kind::Interrupt) => self.interrupt.visit(address, visitor),
             Some(Kind::Ports) => self.ports.visit(address, visitor),
+            Some(Kind::Vcpu) => self.vcpu.visit(address, visitor),
             Some(Kind::Platform) => self.platform.visit(address, visitor),
             _ => {}
         }
@@ -242,7 +251,7 @@ impl Page {
 
     fn contents<V: Visitor>(&self, tag: Tag, address: u64, visitor: &mut V) {
         match tag {
-            Tag::Plain | Tag::Returned => {}
+            Tag::Plain | Tag::Returned | Tag::Vcpu => {}
             Tag::Small => {
                 let bytes = crate::name::SMALL_OBJECT_BYTES as usize;
                 let places = (address..).step_by(bytes);
@@ -286,6 +295,7 @@ impl Core {
             charged_since,
             slice_began,
             loaded_root,
+            guest,
             ipi_mask,
             effect: _,
             flush_requested,
@@ -309,6 +319,7 @@ impl Core {
         word(charged_since, visitor);
         word(slice_began, visitor);
         word(loaded_root, visitor);
+        word(guest, visitor);
         word(ipi_mask, visitor);
         word(flush_requested, visitor);
         word(threads, visitor);
@@ -335,6 +346,7 @@ impl<const SMALL: usize, const SLOTS: usize, const ENTRIES: usize> Kernel<HostSt
             here,
             overrides: _,
             is_test: _,
+            guest_pages: _,
         } = self;
         word(core_count, visitor);
         word(epoch, visitor);
