@@ -243,14 +243,11 @@ impl<S: Store> Kernel<S> {
     /// Before the machine layer enters the guest of its current thread: what it needs, or nothing if `VcpuRun` ended.
     pub fn guest_entry(&self, name: Ref<Thread>) -> Option<GuestEntry> {
         let vcpu = self.store.thread(name).vcpu.get()?;
-        if !self.may_enter(name, self.store.vcpu(vcpu)) {
-            return None;
-        }
         let entry = self.entry_of(vcpu);
         if entry.is_none() {
             self.leave_guest(name, Status::error(Error::Dead), 0);
         }
-        entry
+        entry.filter(|_| self.may_enter(name, self.store.vcpu(vcpu)))
     }
 
     /// What belongs to a vCPU, while it exists.

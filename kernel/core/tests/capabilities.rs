@@ -16,7 +16,7 @@ fn unknown_calls_and_operations() {
     assert_eq!(w.system_call(0, 8, 0, 0, [0; 6]), Some(failed(Error::BadArg, 0)));
     assert_eq!(
         w.on(0, Syscall::VcpuRun, 0, 0, [0; 6]),
-        Some(failed(Error::Unsupported, 0))
+        Some(failed(Error::BadState, 0))
     );
     let context = w.context(0, 5);
     let portal = w.portal(ROOT, 0, 0);

@@ -118,9 +118,10 @@ fn tables_are_funded() {
     ));
     let blind = w.with_rights(space, Rights::MANAGE);
     w.refuses(blind, ops::space::INFO, &[], Error::NoRight, 0);
-    for operation in [ops::space::INTERCEPT, ops::space::BIND_DEVICE] {
-        w.refuses(space, operation, &[], Error::Unsupported, 0);
-    }
+    w.refuses(blind, ops::space::INTERCEPT, &[1, BELL, 1], Error::BadState, 0);
+    let sighted = w.with_rights(space, Rights::READ);
+    w.refuses(sighted, ops::space::INTERCEPT, &[1, BELL, 1], Error::NoRight, 0);
+    w.refuses(space, ops::space::BIND_DEVICE, &[], Error::Unsupported, 0);
 }
 
 #[test]

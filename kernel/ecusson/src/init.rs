@@ -156,14 +156,13 @@ fn segment(segment: &BootSegment) -> Segment {
 
 fn make_first_objects(info: &BootInfo, machine: &Machine) -> Result<(), StartError> {
     let support = svm::detect(&machine.features);
-    let guest_pages = support.map_or(0, |_| svm::pages(percpu::apic_ids(info).count()));
+    let cores = percpu::apic_ids(info).count();
+    let guest_pages = support.map_or(0, |_| svm::pages(cores));
     let (free, time_page) = free_memory(info, guest_pages).ok_or(StartError::Memory)?;
     let reserved = reserved_memory(info);
     let mut apic_ids = [0; ecusson_abi::MAX_CORES];
-    let mut cores = 0;
     for (place, id) in apic_ids.iter_mut().zip(percpu::apic_ids(info)) {
         *place = id;
-        cores += 1;
     }
     let mut segments = [Segment::default(); SEGMENT_MAX];
     for (place, from) in segments.iter_mut().zip(info.root_segments()) {
@@ -190,7 +189,7 @@ fn make_first_objects(info: &BootInfo, machine: &Machine) -> Result<(), StartErr
     match support {
         Ok(largest_page) => {
             kernel.guest_pages.set(largest_page);
-            svm::set_up(&kernel, time_page.0 + 1, &machine.features);
+            svm::set_up(&kernel, time_page.0 + 1, cores, &machine.features);
         }
         Err(why) => log::line(format_args!("no guests: {why}")),
     }

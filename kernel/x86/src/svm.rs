@@ -7,7 +7,7 @@
 //! | `svm::run` | into the guest and out of it |
 //!
 //! Called by [`crate::switch`] (a thread's guest is entered or left), `ecusson::trap` ([`left`], [`skip`]) and [`crate::tlb`].
-//! VMX can stand behind the same functions: they speak of vCPUs, state pages and the core's [`GuestExit`] only.
+//! VMX can stand behind the same functions: they speak of vCPUs, state pages and the core's `GuestExit` only.
 //!
 //! # Stale translations
 //! A core's TLB has a guest's translations under an address space identifier (15.16). A vCPU gets one of its own on each core,
@@ -30,7 +30,8 @@ use ecusson_abi::PAGE_BYTES;
 use ecusson_core::name::{Frame, Ref};
 use ecusson_core::store::Store;
 use ecusson_core::thread::Thread;
-use ecusson_core::vcpu::{GuestExit, Vcpu};
+use ecusson_core::vcpu::Vcpu;
+use x86::debugregs::{dr0, dr1, dr2, dr3};
 
 use self::control::{Block, Control, word};
 use crate::features::Features;
@@ -121,10 +122,11 @@ pub fn detect(features: &Features) -> Result<u8, &'static str> {
         return Err("SVM without nested paging");
     }
     let state = msr::probe(msr::VM_CR).unwrap_or(0);
-    // SAFETY: the register exists with SVM; clearing the bit only lets EFER.SVME be set (15.30.1).
-    if state & VM_CR_DISABLED != 0
-        && (state & VM_CR_LOCK != 0 || !unsafe { msr::probe_write(msr::VM_CR, state & !VM_CR_DISABLED) })
-    {
+    let is_open = |state: u64| {
+        // SAFETY: the register exists with SVM; clearing the bit only lets EFER.SVME be set (15.30.1).
+        state & VM_CR_LOCK == 0 && unsafe { msr::probe_write(msr::VM_CR, state & !VM_CR_DISABLED) }
+    };
+    if state & VM_CR_DISABLED != 0 && !is_open(state) {
         return Err("SVM is switched off in the firmware setup");
     }
     Ok(if features.huge_pages { 2 } else { 1 })
@@ -136,10 +138,9 @@ pub fn pages(cores: usize) -> u64 {
     MAP_PAGES + 2 * cores as u64
 }
 
-/// Takes pages of RAM that are nobody's, makes the maps in them, and sets up the booting core. Once, after [`detect`].
-pub fn set_up(kernel: &Guard<'_>, first: u64, features: &Features) {
-    let cores = kernel.core_count().max(1) as u64;
-    for page in first..first + MAP_PAGES + 2 * cores {
+/// Takes [`pages`] of RAM that are nobody's, makes the maps in them, and sets up the booting core. Once, after [`detect`].
+pub fn set_up(kernel: &Guard<'_>, first: u64, cores: usize, features: &Features) {
+    for page in first..first + pages(cores) {
         kernel.store.scrub(Frame(page));
     }
     let maps = Frame(first).address();
@@ -188,7 +189,7 @@ fn is_xsave_on() -> bool {
 fn set_xcr0(value: u64) {
     // SAFETY: called with OSXSAVE set, a value with no bit that the host's has not, and bit 0; the kernel uses no FPU.
     unsafe {
-        asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nomem, nostack))
+        asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nomem, nostack));
     }
 }
 
@@ -272,17 +273,8 @@ pub(crate) fn unload(kernel: &Guard<'_>, next: Option<Ref<Vcpu>>) {
     if let Some(block) = here.guest.loaded() {
         if block.has_debug.get() {
             // SAFETY: reading debug registers has no effect.
-            unsafe {
-                block.debug.set(
-                    [
-                        x86::debugregs::dr0(),
-                        x86::debugregs::dr1(),
-                        x86::debugregs::dr2(),
-                        x86::debugregs::dr3(),
-                    ]
-                    .map(|dr| dr as u64),
-                )
-            }
+            let debug = unsafe { [dr0(), dr1(), dr2(), dr3()] };
+            block.debug.set(debug.map(|address| address as u64));
         }
         if here.guest.xcr0.get() != 0 {
             set_xcr0(here.guest.xcr0.get());

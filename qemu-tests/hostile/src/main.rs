@@ -18,7 +18,7 @@ ecusson_rt::root_entry!(main, stack: 32768);
 const CALLS: u64 = 10_000_000;
 /// System calls of one round at most: then everything is taken back and begun anew.
 const ROUND: u64 = 200_000;
-/// Numbers of system calls that do not exist, or not yet.
+/// `VcpuRun` without a vCPU, and numbers of system calls that do not exist.
 const UNKNOWN: [u64; 3] = [Syscall::VcpuRun as u64, 8, u64::MAX];
 /// Threads on each core.
 const THREADS: u64 = 2;

@@ -54,9 +54,9 @@ pub(crate) fn errors(kit: &Kit) {
     let vcpu = [ops::memory::CREATE, Kind::Vcpu as u64, kit.slot(), 0, 0, 0];
     kit.expect_error(
         &sys::invoke(kit.memory(), vcpu),
-        Error::Unsupported,
-        1,
-        "a vCPU, not yet",
+        Error::BadCap,
+        3,
+        "a vCPU without a space",
     );
     let huge = [ops::memory::SPLIT, u64::MAX, kit.slot(), 0, 0, 0];
     kit.expect_error(

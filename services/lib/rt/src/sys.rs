@@ -183,6 +183,13 @@ pub fn wait(deadline: u64) -> Answer {
     without_words(one_word(Syscall::Wait, deadline, 0, 0))
 }
 
+/// Runs this thread's vCPU until an exit, a signal or a deadline (absolute TSC); `flags` are of `ecusson_abi::vcpu::run`.
+#[inline(always)]
+#[must_use]
+pub fn vcpu_run(deadline: u64, flags: u64) -> Answer {
+    without_words(one_word(Syscall::VcpuRun, deadline, 0, flags))
+}
+
 /// Operates on an object; word 0 is the operation.
 #[inline(always)]
 #[must_use]

@@ -42,5 +42,6 @@ impl Destroy for Thread {}
 impl Destroy for SchedContext {}
 impl Destroy for Portal {}
 impl Destroy for Notification {}
+impl Destroy for Vcpu {}
 impl Destroy for Interrupt {}
 impl Destroy for Ports {}

@@ -20,7 +20,7 @@ pub struct MemoryInfo {
 /// pages that are missing, `Occupied` for a slot in use, `BadState` while the Memory is being reclaimed, and those of the
 /// arguments.
 impl Cap<Memory> {
-    fn create(&self, kind: Kind, slot: u64, arguments: [u64; 3]) -> Result<(), Failure> {
+    pub(super) fn create(&self, kind: Kind, slot: u64, arguments: [u64; 3]) -> Result<(), Failure> {
         let [first, second, third] = arguments;
         self.operate([ops::memory::CREATE, kind as u64, slot, first, second, third])
             .map(|_| ())

@@ -9,6 +9,7 @@ pub mod kind;
 mod memory;
 mod process;
 mod region;
+mod vcpu;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -18,6 +19,7 @@ use ecusson_abi::{Error, Event, Rights, Transfer, Words, ops};
 pub use memory::MemoryInfo;
 pub use process::{Share, Start};
 pub use region::RegionInfo;
+pub use vcpu::{Left, StatePage, run};
 
 use crate::sys::{self, Answer};
 

@@ -1,0 +1,43 @@
+//! The root process of an image that tries vCPUs. Prints `TEST ok` for each subject, ends QEMU with the result.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+mod cores;
+mod exits;
+mod guest;
+
+use ecusson_test_kit::{Kit, print};
+
+ecusson_rt::root_entry!(main, stack: 32768);
+
+/// A subject: its name and what tries it.
+type Subject = (&'static str, fn(&Kit));
+
+const SUBJECTS: &[Subject] = &[
+    ("exits", exits::exits),
+    ("states", exits::states),
+    ("shutdown", exits::shutdown),
+    ("injection", exits::injection),
+    ("halting", exits::halting),
+    ("doorbells", exits::doorbells),
+    ("memory", exits::memory),
+    ("disturbed", cores::disturbed),
+    ("revoked", cores::revoked),
+];
+
+fn main() -> ! {
+    let kit = Kit::new();
+    for (name, subject) in SUBJECTS {
+        let failed = kit.failures();
+        subject(&kit);
+        kit.reset();
+        if kit.failures() == failed {
+            print(format_args!("TEST ok {name}"));
+        } else {
+            print(format_args!("TEST failed {name}: see above"));
+        }
+    }
+    kit.expect(kit.check_kernel(), "the kernel's state is well-formed");
+    kit.end()
+}
