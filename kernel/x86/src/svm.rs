@@ -93,14 +93,15 @@ pub(crate) struct CoreGuest {
 }
 
 impl CoreGuest {
+    /// All zero, so that it takes no room in the image; [`set_up_core`] begins the counts.
     pub(crate) const fn new() -> Self {
         Self {
             block: Cell::new(0),
             host_area: Cell::new(0),
             xcr0: Cell::new(0),
-            next: Cell::new(1),
-            generation: Cell::new(1),
-            owes_flush: Cell::new(true),
+            next: Cell::new(0),
+            generation: Cell::new(0),
+            owes_flush: Cell::new(false),
         }
     }
 
@@ -174,6 +175,9 @@ pub(crate) fn set_up_core(block: &CoreBlock) {
         asm!("vmsave rax", in("rax") host_area, options(nostack, preserves_flags));
     }
     block.guest.host_area.set(host_area);
+    block.guest.next.set(1);
+    block.guest.generation.set(1);
+    block.guest.owes_flush.set(true);
     if is_xsave_on() {
         // SAFETY: OSXSAVE is set.
         block.guest.xcr0.set(unsafe { x86::controlregs::xcr0() }.bits());
