@@ -121,6 +121,24 @@ fn the_slow_path_takes_every_other_interrupt() {
     assert!(!busy.arrives(), "the handler was never started");
 }
 
+/// Catches a thread of the fair band that becomes ready beside the one that runs, whose slice nobody then ends.
+#[test]
+fn a_second_thread_of_the_fair_band_has_the_timer_armed() {
+    let scene = Scene::new(u64::from(FAIR_PRIORITY) | 256 << 24);
+    scene.wait(Syscall::Wait);
+    let (w, kernel) = (&scene.world, &scene.world.kernel);
+    let fair = [PLATFORM, u64::from(FAIR_PRIORITY) << 8 | 256 << 32, 100, 100];
+    assert_eq!(
+        w.invoke(root_slots::SCHED_CONTEXT, ops::sched_context::CONFIGURE, &fair),
+        DONE
+    );
+    let _ = kernel.new_timer(kernel.core(0));
+    kernel.enter(0, kernel.now.get() + 5);
+    kernel.interrupt(scene.vector);
+    assert_eq!(w.current(0), Some(w.thread(root_slots::THREAD)), "its slice has begun");
+    assert_ne!(kernel.new_timer(kernel.core(0)), None);
+}
+
 /// A machine that enters the kernel as entry code does, and its timer.
 struct Machine {
     world: World,

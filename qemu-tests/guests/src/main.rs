@@ -7,12 +7,9 @@ mod cores;
 mod exits;
 mod guest;
 
-use ecusson_test_kit::{Kit, print};
+use ecusson_test_kit::{Kit, Subject};
 
 ecusson_rt::root_entry!(main, stack: 32768);
-
-/// A subject: its name and what tries it.
-type Subject = (&'static str, fn(&Kit));
 
 const SUBJECTS: &[Subject] = &[
     ("exits", exits::exits),
@@ -28,16 +25,7 @@ const SUBJECTS: &[Subject] = &[
 
 fn main() -> ! {
     let kit = Kit::new();
-    for (name, subject) in SUBJECTS {
-        let failed = kit.failures();
-        subject(&kit);
-        kit.reset();
-        if kit.failures() == failed {
-            print(format_args!("TEST ok {name}"));
-        } else {
-            print(format_args!("TEST failed {name}: see above"));
-        }
-    }
+    kit.try_all(SUBJECTS);
     kit.expect(kit.check_kernel(), "the kernel's state is well-formed");
     kit.end()
 }

@@ -132,6 +132,9 @@ pub fn print(text: core::fmt::Arguments<'_>) {
     sys::log(line.bytes.get(..line.length).unwrap_or_default());
 }
 
+/// A subject of a test program: its name and what tries it.
+pub type Subject = (&'static str, fn(&Kit));
+
 impl Kit {
     /// Takes stock of the machine. Called once, by the first thread.
     #[must_use]
@@ -175,6 +178,20 @@ impl Kit {
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.memory.get()
+    }
+
+    /// Tries subjects one after the other, says of each whether all held, and takes back what it made.
+    pub fn try_all(&self, subjects: &[Subject]) {
+        for (name, subject) in subjects {
+            let failed = self.failures();
+            subject(self);
+            self.reset();
+            if self.failures() == failed {
+                print(format_args!("TEST ok {name}"));
+            } else {
+                print(format_args!("TEST failed {name}: see above"));
+            }
+        }
     }
 
     /// Notes whether something held; says so if not.

@@ -5,13 +5,10 @@
 
 mod tests;
 
-use ecusson_test_kit::{Kit, print};
+use ecusson_test_kit::{Kit, Subject};
 use tests::{cores, fpu, ipc, objects, phases, processor, revocation, time};
 
 ecusson_rt::root_entry!(main, stack: 32768);
-
-/// A subject: its name and what tries it.
-type Subject = (&'static str, fn(&Kit));
 
 /// What one core suffices for. There QEMU counts instructions as time: with several cores time is the host's, and a test that
 /// waits a while for something to happen on its own core would depend on who else uses the host.
@@ -55,28 +52,13 @@ const SUBJECTS_ACROSS_CORES: &[Subject] = &[
     ("no local segments", processor::no_local_segments),
 ];
 
-fn run(kit: &Kit, subjects: &[Subject]) {
-    for (name, subject) in subjects {
-        let failed = kit.failures();
-        subject(kit);
-        if kit.failures() == failed {
-            print(format_args!("TEST ok {name}"));
-        } else {
-            print(format_args!("TEST failed {name}: see above"));
-        }
-    }
-}
-
 fn main() -> ! {
     let kit = Kit::new();
-    run(
-        &kit,
-        if kit.cores == 1 {
-            SUBJECTS
-        } else {
-            SUBJECTS_ACROSS_CORES
-        },
-    );
+    kit.try_all(if kit.cores == 1 {
+        SUBJECTS
+    } else {
+        SUBJECTS_ACROSS_CORES
+    });
     kit.expect(kit.check_kernel(), "the kernel's state is well-formed");
     kit.end()
 }

@@ -31,8 +31,8 @@ const GOALS: &[Goal] = &[
         rivals: "",
     },
     Goal {
-        key: "ipc_cross_pd_round_trip_6_words",
-        at_most: 212,
+        key: SIX_WORDS,
+        at_most: 12,
         rivals: "NOVA (8 words) 353",
     },
     Goal {
@@ -87,6 +87,8 @@ const GOALS: &[Goal] = &[
     },
 ];
 
+/// Its goal is counted from the figure without words.
+const SIX_WORDS: &str = "ipc_cross_pd_round_trip_6_words";
 /// Loads and stores together of a call and reply between protection domains; a row of the table only.
 const MEMORY_ACCESSES: &str = "  its loads and stores together";
 /// Endings of the keys that are columns beside a figure.
@@ -94,8 +96,8 @@ const COLUMNS: [&str; 3] = ["_loads", "_stores", "_serialising"];
 
 /// Figures with a goal in the order of the goals, then the others.
 pub(super) fn render(figures: &Figures) -> String {
-    let mut figures = figures.clone();
     let round_trip = |what: &str| figures.get(&format!("ipc_cross_pd_round_trip{what}")).copied();
+    let mut figures = figures.clone();
     if let (Some(loads), Some(stores)) = (round_trip("_loads"), round_trip("_stores")) {
         figures.insert(MEMORY_ACCESSES.to_owned(), loads + stores);
     }
@@ -107,7 +109,8 @@ pub(super) fn render(figures: &Figures) -> String {
     );
     for goal in GOALS {
         if let Some(&value) = figures.get(goal.key) {
-            let (wanted, verdict) = match goal.at_most {
+            let base = if goal.key == SIX_WORDS { round_trip("") } else { None };
+            let (wanted, verdict) = match goal.at_most.saturating_add(base.unwrap_or(0)) {
                 u64::MAX => (String::new(), ""),
                 most if value <= most => (most.to_string(), "ok"),
                 most => (most.to_string(), "over"),

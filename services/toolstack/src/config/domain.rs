@@ -5,6 +5,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::cpus::{Affinity, CpuSet, CpuSetError};
 use super::diagnostic::{Diagnostic, Place, Severity};
@@ -310,39 +311,37 @@ fn read_kind(reader: &mut Reader<'_>) -> DomainType {
 
 fn read_memory(reader: &mut Reader<'_>, config: &mut DomainConfig) {
     let bounds = MIN_MEMORY_MIB as i64..=MAX_MEMORY_MIB;
-    if let Some(memory) = reader.number("memory", bounds.clone()) {
-        config.memory_mib = memory as u64;
-    }
-    config.max_memory_mib = config.memory_mib;
-    if let Some(most) = reader.number("maxmem", bounds) {
-        config.max_memory_mib = most as u64;
-        if config.max_memory_mib < config.memory_mib {
-            let place = reader.value("maxmem").map(|value| value.place);
-            reader.refuse(
-                place,
-                "xl: maxmem < memory",
-                "make maxmem at least as large as memory, or remove it",
-            );
-        }
-    }
+    let (memory, most) = read_with_most(reader, "memory", "maxmem", bounds);
+    config.memory_mib = memory.map_or(config.memory_mib, |memory| memory as u64);
+    config.max_memory_mib = most.map_or(config.memory_mib, |most| most as u64);
+    refuse_below(reader, "memory", "maxmem", config.max_memory_mib < config.memory_mib);
 }
 
 fn read_vcpus(reader: &mut Reader<'_>, config: &mut DomainConfig) {
-    let bounds = 1..=i64::from(MAX_VCPUS);
-    if let Some(vcpus) = reader.number("vcpus", bounds.clone()) {
-        config.vcpus = vcpus as u32;
-    }
-    config.max_vcpus = config.vcpus;
-    if let Some(most) = reader.number("maxvcpus", bounds) {
-        config.max_vcpus = most as u32;
-        if config.max_vcpus < config.vcpus {
-            let place = reader.value("maxvcpus").map(|value| value.place);
-            reader.refuse(
-                place,
-                "xl: maxvcpus < vcpus",
-                "make maxvcpus at least as large as vcpus, or remove it",
-            );
-        }
+    let (vcpus, most) = read_with_most(reader, "vcpus", "maxvcpus", 1..=i64::from(MAX_VCPUS));
+    config.vcpus = vcpus.map_or(config.vcpus, |vcpus| vcpus as u32);
+    config.max_vcpus = most.map_or(config.vcpus, |most| most as u32);
+    refuse_below(reader, "vcpus", "maxvcpus", config.max_vcpus < config.vcpus);
+}
+
+/// What a domain starts with, and the most it may get.
+fn read_with_most(
+    reader: &mut Reader<'_>,
+    key: &str,
+    most_key: &str,
+    bounds: RangeInclusive<i64>,
+) -> (Option<i64>, Option<i64>) {
+    (reader.number(key, bounds.clone()), reader.number(most_key, bounds))
+}
+
+fn refuse_below(reader: &mut Reader<'_>, key: &str, most_key: &str, is_below: bool) {
+    if is_below {
+        let place = reader.value(most_key).map(|value| value.place);
+        reader.refuse(
+            place,
+            format!("xl: {most_key} < {key}"),
+            &format!("make {most_key} at least as large as {key}, or remove it"),
+        );
     }
 }
 
