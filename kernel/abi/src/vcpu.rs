@@ -84,6 +84,8 @@ pub struct State {
     pub pat: Word,
     /// `TIME`: what the guest's time stamp counter is ahead of the machine's.
     pub tsc_offset: Word,
+    /// What the guest does about non-maskable interrupts: bits of [`nmi`]. Always taken.
+    pub nmi: Word,
 }
 
 const_assert_eq!(offset_of!(State, general), 88);
@@ -92,6 +94,7 @@ const_assert_eq!(offset_of!(State, cr0), 232);
 const_assert_eq!(offset_of!(State, segments), 304);
 const_assert_eq!(offset_of!(State, system), 464);
 const_assert_eq!(offset_of!(State, tsc_offset), 536);
+const_assert_eq!(offset_of!(State, nmi), 544);
 const_assert!(size_of::<State>() <= 4096);
 
 /// Groups of state.
@@ -116,6 +119,16 @@ pub mod run {
     pub const HALTED: u64 = 1;
     /// Return ([`super::exit::WINDOW`]) as soon as the guest can take an interrupt.
     pub const WINDOW: u64 = 2;
+    /// Drop the translations that the processor has of the guest before it runs again.
+    pub const FLUSH: u64 = 4;
+}
+
+/// The word about non-maskable interrupts.
+pub mod nmi {
+    /// The guest handles one: until its `IRET`, no other is delivered.
+    pub const BLOCKED: u64 = 1;
+    /// One is held back until then.
+    pub const HELD: u64 = 2;
 }
 
 /// Why `VcpuRun` answered `Exit`. The instruction that caused an exit was not executed, but for `HALT`.

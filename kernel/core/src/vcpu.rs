@@ -48,6 +48,8 @@ pub struct Vcpu {
     pub window: Cell<bool>,
     /// Whether the guest is halted.
     pub halted: Cell<bool>,
+    /// Whether its translations have to go before the next entry.
+    pub flush: Cell<bool>,
     /// Whether somebody kicked it and nobody heard of it yet.
     pub kicked: Cell<bool>,
 }
@@ -195,6 +197,9 @@ impl<S: Store> Kernel<S> {
         vcpu.load.set(true);
         vcpu.window.set(flags & run::WINDOW != 0);
         vcpu.halted.set(flags & run::HALTED != 0);
+        if flags & run::FLUSH != 0 {
+            vcpu.flush.set(true);
+        }
         thread.set_flag(flag::GUEST);
         if self.may_enter(actor, vcpu) {
             if deadline != NO_DEADLINE && deadline <= self.now.get() {

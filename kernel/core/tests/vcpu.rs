@@ -187,6 +187,19 @@ fn a_halted_guest_waits() {
 }
 
 #[test]
+fn a_flush_is_owed_until_the_guest_is_entered() {
+    let g = Guests::new();
+    let vcpu = g.w.object::<Vcpu>(g.vcpu);
+    let owes = || g.w.kernel.store.vcpu(vcpu).flush.get();
+    assert_eq!(g.run(0, run::WINDOW), Some(Ok((Event::Deadline, 0))));
+    assert!(!owes(), "nobody asked for one");
+    assert_eq!(g.run(0, run::FLUSH), Some(Ok((Event::Deadline, 0))));
+    assert!(owes(), "it was not entered");
+    assert_eq!(g.run(NO_DEADLINE, 0), None);
+    assert!(owes(), "the machine layer takes it");
+}
+
+#[test]
 fn doorbells_signal_and_do_not_end_the_run() {
     let mut g = Guests::new();
     let (space, other) = (g.space, g.w.create(Kind::Notification, &[]));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `svm` (this) | whether there is SVM, setting it up, which guest a core has loaded, identifiers and flushes |
 //! | `svm::control` | the control block: layout, what is always intercepted, state to and from the state page |
+//! | `svm::nmi` | that a guest is not given an NMI while it handles one |
 //! | `svm::run` | into the guest and out of it |
 //!
 //! Called by [`crate::switch`] (a thread's guest is entered or left), `ecusson::trap` ([`left`], [`skip`]) and [`crate::tlb`].
@@ -15,11 +16,12 @@
 //! used since such a flush has no translations. When a Region is taken out of a guest space, the core writes the generation of
 //! the flush into the space. A core that has a vCPU of the space *loaded* is asked to flush: its interrupt ends the guest's turn,
 //! and [`flush_loaded`] has the next `VMRUN` drop the identifier's translations before it answers. Every other vCPU of the space
-//! compares the generation when it is entered ([`prepare`], under the lock), so that none runs on old translations. `TLB_CONTROL`
-//! is cleared only behind a `VMRUN` that happened. Changes that only add need no flush: entries that are not present are not cached
+//! compares the generation when it is entered ([`prepare`], under the lock), so that none runs on old translations. What a VMM
+//! asks for on its guest's behalf (`run::FLUSH`) is the same for one vCPU. `TLB_CONTROL` is cleared only behind a `VMRUN` that happened. Changes that only add need no flush: entries that are not present are not cached
 //! (15.25.7).
 
 mod control;
+mod nmi;
 mod run;
 
 use core::arch::asm;
@@ -214,8 +216,9 @@ pub(crate) fn prepare(kernel: &Guard<'_>, name: Ref<Thread>) -> bool {
         vcpu.window.get(),
         block.has_debug.get(),
     );
+    nmi::before_entry(block, control);
     let (here, index) = (here(), u64::from(here().index()) + 1);
-    let (core, is_old) = (&here.guest, block.flush.get() < entry.flush);
+    let (core, is_old) = (&here.guest, block.flush.get() < entry.flush || vcpu.flush.take());
     let keeps = block.core.get() == index && block.generation.get() == core.generation.get();
     if !keeps || is_old && !has(FLUSH_BY_IDENTIFIER) {
         if core.next.get() >= SUPPORT.load(Ordering::Relaxed) >> 32 {
@@ -251,6 +254,7 @@ pub(crate) fn save(kernel: &Guard<'_>, thread: &Thread) {
     state.reason.set(vcpu.reason.get());
     if block.is_valid.get() {
         state.halted.set(u64::from(vcpu.halted.get()));
+        nmi::take_step_back(block, control);
         control.save(block, state);
     }
 }

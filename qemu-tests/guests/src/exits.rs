@@ -1,6 +1,6 @@
 //! What a guest does and what its VMM hears of it, on one thread.
 
-use ecusson_abi::vcpu::{event, exit, group, run};
+use ecusson_abi::vcpu::{event, exit, group, nmi, run};
 use ecusson_abi::{Error, root_slots};
 use ecusson_rt::Cap;
 use ecusson_rt::cap::{Left, run as run_guest};
@@ -162,6 +162,53 @@ pub(crate) fn injection(kit: &Kit) {
     let soon = sys::now() + kit.microseconds(20_000);
     kit.expect(run_guest(soon, 0) == Ok(Left::Deadline), "it goes on where it was");
     kit.expect_equal(state.rip.get(), CODE + 6, "where it was");
+    must(guest.vcpu.destroy());
+}
+
+/// Non-maskable interrupts: one that comes while another is handled waits for the end of the handler, and only one does.
+pub(crate) fn nmis(kit: &Kit) {
+    // out 0x80, al; jmp $ / at 0x1100: inc byte [0x5000]; out 0x80, al; inc byte [0x5001]; iret
+    let mut guest = Guest::new(kit, 0, &[0xE6, 0x80, 0xEB, 0xFE]);
+    let handler = [0xFE, 0x06, 0x00, 0x50, 0xE6, 0x80, 0xFE, 0x06, 0x01, 0x50, 0xCF];
+    assert!(guest.window.write(2 * 4, &[0x00, 0x11, 0, 0]).is_ok(), "in memory");
+    assert!(guest.window.write(0x1100, &handler).is_ok(), "in memory");
+    guest.adopt();
+    let state = &guest.state;
+    let inject = |what| {
+        state.event.set(event::VALID | event::NMI | 2);
+        guest.until_port(kit, what);
+    };
+    guest.until_port(kit, "before");
+    kit.expect_equal(state.nmi.get(), 0, "none is handled");
+    let stack = state.general[4].get();
+    inject("the first");
+    kit.expect_equal(word(&guest, 0x5000) & 0xFFFF, 1, "in its handler");
+    kit.expect_equal(state.nmi.get(), nmi::BLOCKED, "and no other is delivered");
+    inject("the second");
+    kit.expect_equal(word(&guest, 0x5000) & 0xFFFF, 0x0102, "when the first handler is done");
+    kit.expect_equal(state.general[4].get(), stack - 6, "and has returned");
+    kit.expect_equal(state.dr6.get() & 1 << 14, 0, "by no step that the guest sees");
+    kit.expect_equal(word(&guest, stack - 6) >> 32 & 0x100, 0, "nor one that it keeps");
+    state.event.set(event::VALID | event::NMI | 2);
+    kit.expect(
+        run_guest(sys::now(), run::FLUSH) == Ok(Left::Deadline),
+        "the third, and no time for it",
+    );
+    inject("the third");
+    kit.expect_equal(word(&guest, 0x5000) & 0xFFFF, 0x0203, "once");
+    let soon = sys::now() + kit.microseconds(20_000);
+    kit.expect(run_guest(soon, run::FLUSH) == Ok(Left::Deadline), "no more of them");
+    kit.expect_equal(state.rip.get(), CODE + 2, "all handlers have returned");
+    kit.expect_equal(word(&guest, 0x5000) & 0xFFFF, 0x0303, "three of three");
+    kit.expect_equal(state.nmi.get() | state.rflags.get() & 0x100, 0, "nothing remains");
+    state.nmi.set(nmi::BLOCKED | nmi::HELD);
+    kit.expect(
+        run_guest(sys::now() + kit.microseconds(1000), 0) == Ok(Left::Deadline)
+            && state.nmi.get() == nmi::BLOCKED | nmi::HELD,
+        "as its VMM says",
+    );
+    state.nmi.set(nmi::HELD);
+    guest.until_port(kit, "one that was held back");
     must(guest.vcpu.destroy());
 }
 

@@ -16,6 +16,7 @@ const SUBJECTS: &[Subject] = &[
     ("states", exits::states),
     ("shutdown", exits::shutdown),
     ("injection", exits::injection),
+    ("nmis", exits::nmis),
     ("halting", exits::halting),
     ("doorbells", exits::doorbells),
     ("memory", exits::memory),

@@ -149,7 +149,7 @@ fields!(Space; words: [kind, root, memory, used_head, unused_head, unused, domai
     parts: [attachments]);
 fields!(Interrupt; words: [line, flags, bits, core, vector]; capabilities: [notification]; parts: []);
 fields!(Ports; words: [first, last, domain]; capabilities: []; parts: [siblings]);
-fields!(Vcpu; words: [thread, reason, load, window, halted, kicked]; capabilities: [space, state]; parts: [pages]);
+fields!(Vcpu; words: [thread, reason, load, window, halted, flush, kicked]; capabilities: [space, state]; parts: [pages]);
 fields!(Platform; words: [reserved]; capabilities: []; parts: []);
 fields!(ProtectionDomain; words: [table_pages, space, memory, ports_count]; capabilities: []; parts: [threads, ports]);
 fields!(Thread; words: [run, priority, own_priority, depth, sched_context, caller, callee, table, slots, root,

@@ -11,7 +11,7 @@ use ecusson_abi::vcpu::{State, Word, event, group};
 use static_assertions::const_assert_eq;
 
 use super::run::code;
-use super::{DECODE_ASSISTS, IO_MAP_PAGES, NEXT_RIP, has};
+use super::{DECODE_ASSISTS, IO_MAP_PAGES, NEXT_RIP, has, nmi};
 use crate::percpu::here;
 use crate::store::direct;
 
@@ -83,6 +83,9 @@ pub(super) struct Block {
     pub(super) flush: Cell<u64>,
     pub(super) xcr0: Cell<u64>,
     pub(super) debug: Cell<[u64; 4]>,
+    /// What [`super::nmi`] knows, and where the guest's `IRET` is.
+    pub(super) nmi: Cell<u64>,
+    pub(super) iret: Cell<u64>,
     /// Whether the guest has used DR0 to DR3.
     pub(super) has_debug: Cell<bool>,
     /// Whether the control block has a state that was read from the state page and accepted.
@@ -148,6 +151,7 @@ impl Control {
         block.is_valid.set(true);
         self.set(word::EVENT, harmless_event(state.event.get()));
         self.set(word::SHADOW, state.shadow.get() & 1);
+        block.nmi.set(state.nmi.get() & nmi::SHOWN);
         if groups & group::GENERAL != 0 {
             take(&block.general, &state.general);
             self.set(word::RAX, state.general[0].get());
@@ -194,6 +198,7 @@ impl Control {
     pub(super) fn save(&self, block: &Block, state: &State) {
         state.event.set(self.get(word::EVENT));
         state.shadow.set(self.get(word::SHADOW) & 1);
+        state.nmi.set(block.nmi.get() & nmi::SHOWN);
         give(&self.0[word::EXIT_INFO / 8..], &state.qualification);
         state.next_rip.set(self.next_rip());
         let fetched = if has(DECODE_ASSISTS) {

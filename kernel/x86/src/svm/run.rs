@@ -10,6 +10,7 @@ use ecusson_abi::vcpu::{event, exit};
 use ecusson_core::vcpu::GuestExit;
 
 use super::control::{Block, Control, WRITE_CR8, word};
+use super::nmi::{self, Step};
 use super::{DECODE_ASSISTS, has};
 use crate::percpu::here;
 
@@ -70,12 +71,13 @@ const HALT_BYTES: u64 = 1;
 pub(super) mod code {
     pub(super) const WRITE_CR8: u64 = 0x18;
     pub(super) const DEBUG_REGISTERS: core::ops::RangeInclusive<u64> = 0x20..=0x33;
-    pub(super) const DEBUG: u64 = 0x41;
+    pub(crate) const DEBUG: u64 = 0x41;
     pub(super) const ALIGNMENT: u64 = 0x51;
     pub(super) const MACHINE_CHECK: u64 = 0x52;
     pub(super) const PHYSICAL: core::ops::RangeInclusive<u64> = 0x60..=0x63;
     pub(super) const WINDOW: u64 = 0x64;
     pub(super) const CPUID: u64 = 0x72;
+    pub(crate) const IRET: u64 = 0x74;
     pub(super) const HALT: u64 = 0x78;
     pub(crate) const IO: u64 = 0x7B;
     pub(super) const MSR: u64 = 0x7C;
@@ -88,7 +90,7 @@ pub(super) mod code {
 }
 
 /// The loaded guest left the processor. `None` if it is to go on at once: for a physical interrupt that is taken on the way
-/// back in, an exception that is passed on, debug registers that it may use from now on. Needs no lock.
+/// back in, an exception that is passed on, the end of an NMI's handler, debug registers that it may use from now on. Needs no lock.
 pub fn left() -> Option<GuestExit> {
     let here = here();
     let block = here.guest.loaded()?;
@@ -97,7 +99,9 @@ pub fn left() -> Option<GuestExit> {
     control.set(word::IDENTIFIER, control.get(word::IDENTIFIER) & 0xFFFF_FFFF);
     control.set(word::EVENT, interrupted_event(control.get(word::EXIT_EVENT)));
     let exit = control.get(word::EXIT_CODE);
+    let is_own_step = nmi::after_exit(block, control) == Step::Kernel;
     match exit {
+        code::DEBUG if is_own_step => {}
         code::DEBUG => control.set(word::EVENT, event::VALID | event::EXCEPTION | 1),
         code::ALIGNMENT => control.set(word::EVENT, event::VALID | event::EXCEPTION | event::HAS_CODE | 17),
         _ if code::DEBUG_REGISTERS.contains(&exit) => {
@@ -105,11 +109,13 @@ pub fn left() -> Option<GuestExit> {
             block.has_debug.set(true);
             super::load();
         }
+        code::IRET => {}
         _ if code::PHYSICAL.contains(&exit) => {}
         // SAFETY: the handler has a stack of its own, tells of the error and stops the machine.
         code::MACHINE_CHECK => unsafe { core::arch::asm!("int 18") },
         _ => return Some(reported(block, control, exit)),
     }
+    nmi::before_entry(block, control);
     here.full_context.set(2);
     None
 }
