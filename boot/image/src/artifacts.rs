@@ -15,6 +15,8 @@ pub struct Artifacts {
     pub kernel: Vec<u8>,
     /// Root and the processes' programs, by the name of their cargo package.
     pub binaries: BTreeMap<String, Vec<u8>>,
+    /// The data files, by their names in the manifest; see [`Manifest::read_files`].
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 /// Cargo packages that must be built for this manifest besides loader and kernel: root first, each once.

@@ -21,6 +21,8 @@ pub struct ProcessSlots {
     pub signals: Vec<u16>,
     /// For each mapped region.
     pub maps: Vec<u16>,
+    /// For each data file.
+    pub files: Vec<u16>,
     /// For each interrupt.
     pub interrupts: Vec<u16>,
     /// For each port range.
@@ -164,6 +166,8 @@ fn requests(process: &Process) -> Vec<Request> {
             .map(|signal| named("signal", &signal.notification, &signal.slot)),
     );
     requests.extend(process.maps.iter().map(|map| named("region", &map.region, &map.slot)));
+    let files = process.files.iter();
+    requests.extend(files.map(|used| named("file", &used.file, &used.slot)));
     requests.extend(
         process
             .interrupts
@@ -199,6 +203,7 @@ fn distribute(process: &Process, slots: &[u16], receive_first: u16) -> ProcessSl
         notifications: take(process.notifications.len()),
         signals: take(process.signals.len()),
         maps: take(process.maps.len()),
+        files: take(process.files.len()),
         interrupts: take(process.interrupts.len()),
         ports: take(process.ports.len()),
         mmio: take(process.mmio.len()),

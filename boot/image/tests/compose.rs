@@ -12,7 +12,7 @@ use ecusson_image::elf::write::{AttachError, attach_payload};
 use ecusson_image::{Artifacts, Image, Manifest, Source, artifacts, check, compose, graph};
 use ecusson_manifest::boot_table::label;
 use ecusson_manifest::composition::Target;
-use ecusson_manifest::layout::slots;
+use ecusson_manifest::layout::{self, slots};
 use ecusson_manifest::{BootTable, Composition, Entry};
 use ecusson_payload::{PAYLOAD_LOCATION_MAGIC, PayloadHeader, PayloadLocation};
 use object::Endianness;
@@ -26,7 +26,9 @@ fn here(path: &str) -> std::path::PathBuf {
 
 fn manifest(path: &str) -> Manifest {
     let source = Source::load(&here(path)).unwrap();
-    Manifest::parse(&source).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    let mut manifest = Manifest::parse(&source).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    manifest.measure_files(here(path).parent().unwrap()).unwrap();
+    manifest
 }
 
 fn everything() -> (Manifest, Artifacts) {
@@ -37,6 +39,7 @@ fn everything() -> (Manifest, Artifacts) {
         loader: loader(),
         kernel: ordinary(KERNEL_BASE),
         binaries,
+        files: manifest.read_files(&here("tests/accepted")).unwrap(),
     };
     (manifest, artifacts)
 }
@@ -46,27 +49,27 @@ fn image() -> Image {
     compose(&manifest, &artifacts).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
-/// The payload as the loader finds it, and its header.
-fn payload(elf: &[u8]) -> (&[u8], PayloadHeader) {
+/// The payload as the loader finds it: physical address, bytes, header.
+fn payload(elf: &[u8]) -> (u64, &[u8], PayloadHeader) {
     let header = FileHeader64::<Endianness>::parse(elf).unwrap();
     let endian = header.endian().unwrap();
     let segments: &[ProgramHeader64<Endianness>] = header.program_headers(endian, elf).unwrap();
     let last = segments.last().unwrap();
     assert_eq!(last.p_type(endian), object::elf::PT_LOAD);
-    assert_eq!(last.p_paddr(endian), 0x10_4000, "behind the loader's bss, page aligned");
     assert_eq!(last.p_offset(endian) % PAGE_BYTES, 0);
     let bytes = last.data(endian, elf).unwrap();
-    (bytes, PayloadHeader::from_bytes(bytes))
+    (last.p_paddr(endian), bytes, PayloadHeader::from_bytes(bytes))
 }
 
 #[test]
 fn the_image_is_what_the_loader_expects() {
     let image = image();
-    let (bytes, header) = payload(&image.elf);
+    let (phys, bytes, header) = payload(&image.elf);
     header.check(bytes.len() as u64).unwrap();
+    assert_eq!(phys, 0x10_4000, "behind the loader's bss, page aligned");
     let location = PayloadLocation {
         magic: PAYLOAD_LOCATION_MAGIC,
-        phys: 0x10_4000,
+        phys,
         bytes: bytes.len() as u64,
     };
     assert!(image.elf.windows(24).any(|window| window == location.to_bytes()));
@@ -86,7 +89,7 @@ fn the_image_is_what_the_loader_expects() {
 #[test]
 fn the_composition_in_the_image_is_the_one_returned() {
     let image = image();
-    let (bytes, header) = payload(&image.elf);
+    let (_, bytes, header) = payload(&image.elf);
     let start = header.composition.offset as usize;
     let pages = &bytes[start..start + header.composition.bytes as usize];
     assert_eq!(Composition::decode(pages).unwrap(), image.composition);
@@ -95,7 +98,7 @@ fn the_composition_in_the_image_is_the_one_returned() {
 #[test]
 fn programs_are_in_the_bundle_once_and_whole() {
     let image = image();
-    let (bytes, header) = payload(&image.elf);
+    let (_, bytes, header) = payload(&image.elf);
     let bundle = &bytes[header.bundle.offset as usize..][..header.bundle.bytes as usize];
     let [switch, power] = ["switch", "power"].map(|name| {
         image
@@ -132,7 +135,7 @@ fn programs_are_in_the_bundle_once_and_whole() {
 #[test]
 fn each_boot_table_names_what_the_composition_gives() {
     let image = image();
-    let (bytes, header) = payload(&image.elf);
+    let (_, bytes, header) = payload(&image.elf);
     let bundle = &bytes[header.bundle.offset as usize..][..header.bundle.bytes as usize];
     for process in &image.composition.processes {
         let page = &bundle[process.boot_table.offset as usize..];
@@ -169,6 +172,9 @@ fn each_boot_table_names_what_the_composition_gives() {
                 Entry::Ports { slot, .. } => matches!(target(slot), Some(Target::Ports { .. })),
                 Entry::Platform { slot, .. } => matches!(target(slot), Some(Target::Platform)),
                 Entry::Dma { slot } => matches!(target(slot), Some(Target::DmaSpace)),
+                Entry::File { slot, address, .. } => {
+                    matches!(target(slot), Some(Target::File { address: same, .. }) if same == address)
+                }
                 Entry::Client { .. } | Entry::Signalled { .. } => true,
             };
             assert!(good, "{}: {entry:?}", process.name);
@@ -179,7 +185,7 @@ fn each_boot_table_names_what_the_composition_gives() {
 #[test]
 fn labels_tell_clients_and_portals_apart() {
     let image = image();
-    let (bytes, header) = payload(&image.elf);
+    let (_, bytes, header) = payload(&image.elf);
     let bundle = &bytes[header.bundle.offset as usize..];
     let console = BootTable::decode(&bundle[image.composition.processes[0].boot_table.offset as usize..]).unwrap();
     assert_eq!(console.client(label(0, 0)), Some("nic"));
@@ -207,6 +213,99 @@ fn fixed_slots_mean_the_same_everywhere() {
         assert_eq!(at(slots::PROTECTION_DOMAIN).is_some(), process.name == "switch");
         assert!(process.capabilities.is_sorted_by_key(|capability| capability.slot));
     }
+}
+
+/// The bundle's bytes of a file, whole pages, and the physical address of its first byte.
+fn content<'e>(image: &'e Image, name: &str) -> (u64, &'e [u8]) {
+    let (phys, bytes, header) = payload(&image.elf);
+    let file = image.composition.files.iter().find(|file| file.name == name).unwrap();
+    let bundle = &bytes[header.bundle.offset as usize..][..header.bundle.bytes as usize];
+    let place = file.content.offset as usize;
+    let pages = &bundle[place..place + (file.pages() * PAGE_BYTES) as usize];
+    (phys + header.bundle.offset + file.content.offset, pages)
+}
+
+#[test]
+fn files_are_in_the_bundle_once_on_whole_pages_and_found_by_name() {
+    let image = image();
+    let written = std::fs::read(here("tests/accepted/everything.toml")).unwrap();
+    for (name, expected) in [("motd", b"Welcome.\n".as_slice()), ("firmware", &written)] {
+        let (phys, pages) = content(&image, name);
+        assert_eq!(phys % PAGE_BYTES, 0);
+        let (bytes, rest) = pages.split_at(expected.len());
+        assert_eq!(bytes, expected);
+        assert!(rest.len() < PAGE_BYTES as usize && rest.iter().all(|byte| *byte == 0));
+    }
+    let (_, bytes, header) = payload(&image.elf);
+    let bundle = &bytes[header.bundle.offset as usize..];
+    let table = BootTable::decode(&bundle[image.composition.processes[1].boot_table.offset as usize..]).unwrap();
+    let Some(Entry::File {
+        slot, address, bytes, ..
+    }) = table.file("microcode")
+    else {
+        panic!("no file");
+    };
+    assert_eq!((slot, bytes), (60, written.len() as u64));
+    assert_eq!(table.file("firmware"), None, "it has another name here");
+    let held = image.composition.processes[1].capabilities.iter();
+    let held: Vec<_> = held
+        .filter(|capability| matches!(capability.target, Target::File { .. }))
+        .map(|capability| (capability.slot, capability.rights, capability.target))
+        .collect();
+    let behind = address + layout::REGION_ALIGN_BYTES;
+    let read = ecusson_abi::Rights::READ.0;
+    assert_eq!(
+        held[1],
+        (60, read, Target::File { file: 1, address }),
+        "read only, and nothing to give on"
+    );
+    assert_eq!(
+        held[0].2,
+        Target::File {
+            file: 0,
+            address: behind
+        }
+    );
+}
+
+#[test]
+fn large_files_are_aligned_for_large_pages() {
+    let (mut manifest, mut artifacts) = everything();
+    let bytes: Vec<u8> = (0..0x40_1234_u32).map(|index| (index % 251) as u8).collect();
+    manifest.files[1].bytes = bytes.len() as u64;
+    artifacts.files.insert("firmware".to_owned(), bytes.clone());
+    let image = compose(&manifest, &artifacts).unwrap();
+    let (phys, pages) = content(&image, "firmware");
+    assert_eq!(phys % layout::REGION_ALIGN_BYTES, 0);
+    assert_eq!(pages[..bytes.len()], bytes);
+    assert_eq!(payload(&image.elf).0 % layout::REGION_ALIGN_BYTES, 0);
+}
+
+#[test]
+fn an_empty_file_has_a_page_of_zeros() {
+    let (mut manifest, mut artifacts) = everything();
+    manifest.files[0].bytes = 0;
+    artifacts.files.insert("motd".to_owned(), Vec::new());
+    let image = compose(&manifest, &artifacts).unwrap();
+    assert_eq!(content(&image, "motd").1, [0; 4096]);
+}
+
+#[test]
+fn memory_counts_the_files_too() {
+    let (mut manifest, mut artifacts) = everything();
+    manifest.machine.memory_mib.value = 40;
+    compose(&manifest, &artifacts).unwrap();
+    manifest.files[1].bytes = 16 << 20;
+    let problems = check(&manifest).unwrap_err();
+    assert_eq!(problems[0].rule, "memory-sum");
+    let note =
+        |problems: &[ecusson_image::Diagnostic], text: &str| problems[0].notes.iter().any(|note| note.contains(text));
+    assert!(note(&problems, "4096 pages: file `firmware`"), "{problems:#?}");
+    artifacts.files.insert("firmware".to_owned(), vec![0; 16 << 20]);
+    manifest.machine.memory_mib.value = 43;
+    check(&manifest).expect("without the programs it fits");
+    let problems = compose(&manifest, &artifacts).unwrap_err();
+    assert!(note(&problems, "pages: the image"), "{problems:#?}");
 }
 
 #[test]
@@ -303,7 +402,7 @@ fn a_loader_that_cannot_take_a_payload_is_refused() {
     let broken = |at: usize, to: &[u8]| {
         let mut bytes = whole.clone();
         bytes[at..at + to.len()].copy_from_slice(to);
-        attach_payload(&bytes, &payload).err()
+        attach_payload(&bytes, &payload, PAGE_BYTES).err()
     };
     assert_eq!(broken(0, &[]), None);
     assert_eq!(
@@ -340,7 +439,10 @@ fn the_manifests_of_the_project_are_accepted() {
     for entry in std::fs::read_dir(here("../manifests")).unwrap() {
         let path = entry.unwrap().path();
         let source = Source::load(&path).unwrap();
-        let result = Manifest::parse(&source).and_then(|manifest| check(&manifest));
+        let result = Manifest::parse(&source).and_then(|mut manifest| {
+            manifest.measure_files(path.parent().unwrap())?;
+            check(&manifest)
+        });
         assert!(result.is_ok(), "{}: {:#?}", path.display(), result.err());
     }
 }

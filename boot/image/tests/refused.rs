@@ -22,7 +22,11 @@ fn refused() -> Vec<PathBuf> {
 fn diagnose(path: &Path) -> (Source, Vec<Diagnostic>) {
     let mut source = Source::load(path).unwrap();
     source.name = path.file_name().unwrap().to_string_lossy().into_owned();
-    let result = Manifest::parse(&source).and_then(|manifest| check(&manifest).map(drop));
+    let folder = path.parent().unwrap();
+    let result = Manifest::parse(&source).and_then(|mut manifest| {
+        manifest.measure_files(folder)?;
+        check(&manifest).map(drop)
+    });
     (source, result.err().unwrap_or_default())
 }
 
@@ -80,6 +84,7 @@ fn every_rule_has_a_refused_manifest() {
         "memory-sum",
         "missing-key",
         "name",
+        "no-file",
         "no-such-portal",
         "out-of-range",
         "passive-across-cores",

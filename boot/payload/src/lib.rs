@@ -9,7 +9,8 @@
 //! 1. Lay out the payload as below.
 //! 2. Take the loader's ELF. Its program header table ends in one unused `PT_NULL` entry. Make it
 //!    `PT_LOAD`, flags `R`, `p_paddr = p_vaddr` = the end of the loader's last segment in memory
-//!    (`p_paddr + p_memsz`, bss included) rounded up to [`PAGE_BYTES`], `p_filesz = p_memsz` = the payload's length,
+//!    (`p_paddr + p_memsz`, bss included) rounded up to [`PAGE_BYTES`], or to 2 MiB if something in the bundle wants
+//!    large pages, `p_filesz = p_memsz` = the payload's length,
 //!    `p_align` = [`PAGE_BYTES`], `p_offset` a page-aligned place at the end of the file.
 //! 3. Patch the [`PayloadLocation`] in the loader's section `.payload_location` (symbol `PAYLOAD_LOCATION`).
 //! 4. Set `e_type` to `ET_EXEC` (2) if the linker wrote `ET_DYN`: the loader relocates itself.

@@ -45,14 +45,24 @@ pub(crate) struct Composed {
 pub(crate) struct Recipe {
     source: Source,
     manifest: Manifest,
+    /// Where the manifest is: the paths of its data files count from there.
+    folder: PathBuf,
 }
 
 impl Recipe {
-    /// Reads a manifest; its mistakes of form are the error.
+    /// Reads a manifest and looks for its data files; mistakes of form and missing files are the error.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let source = Source::load(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let manifest = Manifest::parse(&source).map_err(|mistakes| refused(&source, &mistakes))?;
-        Ok(Self { source, manifest })
+        let mut manifest = Manifest::parse(&source).map_err(|mistakes| refused(&source, &mistakes))?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        manifest
+            .measure_files(&folder)
+            .map_err(|mistakes| refused(&source, &mistakes))?;
+        Ok(Self {
+            source,
+            manifest,
+            folder,
+        })
     }
 
     /// The packages whose programs it names.
@@ -62,7 +72,9 @@ impl Recipe {
 
     /// Composes the image: `stem` with `.elf`, and with `.iso` if wanted.
     pub(crate) fn compose(&self, programs: &Programs, stem: &Path, with_iso: bool) -> anyhow::Result<Composed> {
-        let artifacts = read_programs(programs)?;
+        let files = self.manifest.read_files(&self.folder);
+        let files = files.map_err(|mistakes| refused(&self.source, &mistakes))?;
+        let artifacts = read_artifacts(programs, files)?;
         let image = ecusson_image::compose(&self.manifest, &artifacts).map_err(|all| refused(&self.source, &all))?;
         if !image.warnings.is_empty() {
             eprint!("{}", render(&self.source, &image.warnings, colour()));
@@ -107,7 +119,7 @@ pub(crate) fn command(workspace: &Workspace, manifest: &Path, drawing: Option<&P
     Ok(())
 }
 
-fn read_programs(programs: &Programs) -> anyhow::Result<Artifacts> {
+fn read_artifacts(programs: &Programs, files: BTreeMap<String, Vec<u8>>) -> anyhow::Result<Artifacts> {
     let read = |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let mut binaries = BTreeMap::new();
     for (name, path) in &programs.others {
@@ -117,6 +129,7 @@ fn read_programs(programs: &Programs) -> anyhow::Result<Artifacts> {
         loader: read(&programs.loader)?,
         kernel: read(&programs.kernel)?,
         binaries,
+        files,
     })
 }
 

@@ -163,6 +163,7 @@ fn qemu_tests(workspace: &Workspace, tests: &[Test], report: &mut Report) -> any
 fn prepare(workspace: &Workspace, tests: &[Test], folder: &Path) -> anyhow::Result<Vec<Job>> {
     let mut recipes = BTreeMap::new();
     for test in tests {
+        test.make_files()?;
         let (_, with_iso) = match recipes.entry(&test.manifest) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert((image::Recipe::load(&test.manifest)?, false)),

@@ -9,11 +9,14 @@
 //! | `crasher` | crashes at null twice, then serves as `echo-server` |
 //! | `panicker` | panics |
 //! | `overflower` | calls itself until its stack ends |
+//! | `file-reader` | checks data files, dies once and checks them again |
+//! | `file-holder` | holds the same file meanwhile, then ends the test |
 //! | `survivor` | calls `crasher` until that was restarted twice, then ends the test |
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
+mod files;
 mod parts;
 
 use ecusson_rt::environment;

@@ -8,6 +8,8 @@ use ecusson_rt::cap::kind::Portal;
 use ecusson_rt::time::Clock;
 use ecusson_rt::{Cap, Failure, Server, environment, println, serve, sys};
 
+use crate::files;
+
 /// Port that ends QEMU: status `value << 1 | 1`.
 const DEBUG_EXIT: u16 = 0xF4;
 /// Value for a test that held.
@@ -31,6 +33,8 @@ pub(crate) fn play(name: &str, thread: u16, table: &BootTable<'_>) -> ! {
         "crasher" => crash_twice(),
         "overflower" => panic!("a stack without end: {}", deepen(0)),
         "panicker" => panic!("as the test wants"),
+        "file-reader" => files::read(),
+        "file-holder" => files::hold(),
         "survivor" => call_crasher(table),
         other => panic!("no part is called {other}"),
     }
@@ -40,6 +44,11 @@ pub(crate) fn play(name: &str, thread: u16, table: &BootTable<'_>) -> ! {
 fn end(value: u8) -> ! {
     sys::out_byte(DEBUG_EXIT, value);
     ecusson_rt::exit(u64::from(value))
+}
+
+/// Ends the test as one that held.
+pub(crate) fn succeed() -> ! {
+    end(SUCCESS)
 }
 
 /// Answers with what it was sent, the first word increased by one.

@@ -74,9 +74,34 @@ pub struct Description {
     /// QEMU's exit status: 33 after the image wrote 0x10 to the exit port, 0 after it switched the machine off.
     #[serde(default = "default_exit")]
     pub exit: i32,
+    /// Files that the manifest names and that are too large to be kept: made beside `test.toml` before the image is.
+    #[serde(default)]
+    pub made_files: Vec<MadeFile>,
     /// What `./x bench` makes of the figures.
     #[serde(default)]
     pub bench: BenchOptions,
+}
+
+/// A file of so many bytes: as little-endian words, the multiples of [`MadeFile::STEP`], the last one cut off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MadeFile {
+    /// Its name, which begins with `made-`, as the folder's `.gitignore` says.
+    pub name: String,
+    /// Its length.
+    pub bytes: usize,
+}
+
+impl MadeFile {
+    /// The first word.
+    pub const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+    /// What is in it.
+    #[must_use]
+    pub fn content(&self) -> Vec<u8> {
+        let words = (1_u64..).map(|number| number.wrapping_mul(Self::STEP));
+        words.flat_map(u64::to_le_bytes).take(self.bytes).collect()
+    }
 }
 
 /// The table `[bench]`.
@@ -122,6 +147,8 @@ fn default_exit() -> i32 {
 pub struct Test {
     /// The folder's name.
     pub name: String,
+    /// The folder.
+    pub folder: PathBuf,
     /// Full path of the manifest.
     pub manifest: PathBuf,
     /// What the file says.
@@ -140,6 +167,26 @@ pub struct Case {
 }
 
 impl Test {
+    /// Makes the files that its manifest needs, unless they are there.
+    ///
+    /// # Errors
+    /// What the file system says; the message names the file.
+    pub fn make_files(&self) -> anyhow::Result<()> {
+        for made in &self.description.made_files {
+            anyhow::ensure!(
+                made.name.starts_with("made-"),
+                "{}: made files are called made-*",
+                self.name
+            );
+            let path = self.folder.join(&made.name);
+            if fs::metadata(&path).is_ok_and(|found| found.len() == made.bytes as u64) {
+                continue;
+            }
+            fs::write(&path, made.content()).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// The runs of QEMU that this test stands for.
     #[must_use]
     pub fn cases(&self) -> Vec<Case> {
@@ -210,6 +257,7 @@ fn read(root: &Path, file: &Path, name: String) -> anyhow::Result<Test> {
     anyhow::ensure!(!description.boot.is_empty(), "{}: no way to boot", file.display());
     Ok(Test {
         name,
+        folder: file.parent().unwrap_or(root).to_owned(),
         manifest,
         description,
     })
@@ -225,6 +273,7 @@ mod tests {
         let description: Description = toml::from_str(text).expect("parses");
         let test = Test {
             name: "t".into(),
+            folder: "qemu-tests/t".into(),
             manifest: "m.toml".into(),
             description,
         };
@@ -238,6 +287,17 @@ mod tests {
                 "t [iso-uefi, 4 cores]"
             ]
         );
+    }
+
+    #[test]
+    fn made_files_are_cut_where_they_end() {
+        let made = MadeFile {
+            name: "made-x".into(),
+            bytes: 10,
+        };
+        let content = made.content();
+        assert_eq!(content[..8], MadeFile::STEP.to_le_bytes());
+        assert_eq!(content[8..], (2_u64.wrapping_mul(MadeFile::STEP)).to_le_bytes()[..2]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn stack_run(thread: u16, stack_pages: u32) -> Run {
     (layout::stack_top(thread) / PAGE_BYTES - pages, pages)
 }
 
-/// What root maps into a process, and a place as large as its quota.
+/// What root maps into a process, and places as large as its quota and as each of its data files.
 #[must_use]
 pub fn runs(composition: &Composition, process: &Process) -> Vec<Run> {
     let segments = process.program.segments.iter();
@@ -76,10 +76,26 @@ pub fn runs(composition: &Composition, process: &Process) -> Vec<Run> {
                     Some((address / PAGE_BYTES, u64::from(region.pages)))
                 }
                 Target::Mmio { pages, address, .. } => Some((address / PAGE_BYTES, u64::from(pages))),
+                Target::File { file, address } => {
+                    let file = composition.files.get(usize::from(file))?;
+                    Some((address / PAGE_BYTES, file.pages()))
+                }
                 _ => None,
             }),
     );
     runs
+}
+
+/// Pages of the bundle, from its first, up to the last of which a process gets a copy.
+#[must_use]
+pub fn copied_pages(composition: &Composition) -> u64 {
+    let programs = composition.processes.iter().map(|process| &process.program);
+    let segments = programs.flat_map(|program| &program.segments);
+    let copied = segments.filter(|segment| Rights(segment.rights).has(Rights::WRITE));
+    copied
+        .map(|segment| pages(segment.offset + segment.file_bytes))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Pages to fund a process's space with: for what root maps, the quota, and a few more.

@@ -3,7 +3,7 @@
 //! Key functions: [`fill`] for a new process, [`renew`] for those that knew its former self. Called by [`crate::supervise`].
 
 use ecusson_abi::{PAGE_BYTES, Rights, platform};
-use ecusson_manifest::composition::{Capability, InterruptLine, Process, Target};
+use ecusson_manifest::composition::{Capability, DataFile, InterruptLine, Process, Target};
 use ecusson_rt::Cap;
 use ecusson_rt::cap::kind::{Memory, Region};
 
@@ -22,6 +22,8 @@ pub trait Peers {
 pub struct Owner<'a> {
     /// Root's authority.
     pub machine: &'a Machine,
+    /// The image's data files.
+    pub files: &'a [DataFile],
     /// Index of the process.
     pub index: usize,
     /// The process.
@@ -110,6 +112,7 @@ impl Owner<'_> {
         let (machine, memory) = (self.machine, self.memory);
         match capability.target {
             Target::SharedRegion { region, address } => self.put_shared(capability, region, address, slot),
+            Target::File { file, .. } => self.put_file(capability, file, slot),
             Target::Mmio {
                 first_page,
                 pages,
@@ -151,6 +154,16 @@ impl Owner<'_> {
             .slice(0, pages, rights, self.memory, slot)
             .during("slicing a shared region")?;
         self.put_mapped(&slice, capability, address)
+    }
+
+    /// A slice of the bundle, for this process alone: a Region has one attachment, and this one ends with the process.
+    fn put_file(&self, capability: &Capability, file: u16, slot: u64) -> Result<(), Trouble> {
+        let file = self.files.get(usize::from(file)).ok_or(Trouble::Index("a file"))?;
+        let first_page = file.content.offset / PAGE_BYTES;
+        let rights = Machine::slice_rights(Rights::READ);
+        let bundle = &self.machine.bundle;
+        let slice = bundle.slice(first_page, file.pages(), rights, self.memory, slot);
+        self.grant(&slice.during("slicing a file")?, capability)
     }
 
     fn put_mapped(&self, region: &Cap<Region>, capability: &Capability, address: u64) -> Result<(), Trouble> {

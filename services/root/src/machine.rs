@@ -14,6 +14,7 @@ use ecusson_rt::cap::kind::{Memory, Platform, ProtectionDomain, Region, SchedCon
 use ecusson_rt::window::{Access, Window};
 use ecusson_rt::{Cap, Failure, println};
 
+use crate::budget;
 use crate::slots::Slots;
 use crate::trouble::{During, Trouble};
 
@@ -43,7 +44,7 @@ pub struct Machine {
     pub bundle: Cap<Region>,
     /// The kernel's time page.
     pub time_page: Cap<Region>,
-    /// The same bundle, mapped.
+    /// The part of it that root copies from, mapped.
     bundle_window: Option<Window>,
     /// Shared regions, in the composition's order.
     regions: Vec<Cap<Region>>,
@@ -53,7 +54,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Takes stock, maps the bundle, makes the shared regions.
+    /// Takes stock, maps the programs, makes the shared regions.
     ///
     /// # Errors
     /// [`Trouble`] with the step that failed.
@@ -75,15 +76,25 @@ impl Machine {
         };
         machine.take_priority(u64::from(composition.root_priority))?;
         machine.say_what_differs(composition);
-        if machine.bundle.rights().is_ok() {
-            let window = machine.open(&machine.bundle, BUNDLE_PAGE, Access::ReadOnly);
-            machine.bundle_window = Some(window.during("mapping the bundle")?);
-        }
+        machine.bundle_window = machine.map_bundle(budget::copied_pages(composition))?;
         for region in &composition.regions {
             let made = machine.make_shared(region)?;
             machine.regions.push(made);
         }
         Ok(machine)
+    }
+
+    /// Maps the bundle's first pages, from which processes get copies: data files lie behind them and stay out of root's space.
+    fn map_bundle(&self, pages: u64) -> Result<Option<Window>, Trouble> {
+        if pages == 0 {
+            return Ok(None);
+        }
+        let memory = Cap::<Memory>::at(root_slots::MEMORY);
+        let slice = self.make("slicing the bundle", |slot| {
+            self.bundle.slice(0, pages, Rights::READ, &memory, slot)
+        })?;
+        let window = self.open(&slice, BUNDLE_PAGE, Access::ReadOnly);
+        window.during("mapping the bundle").map(Some)
     }
 
     /// The kernel starts root at a priority of its own choice; from here on it is the manifest's.

@@ -144,6 +144,7 @@ impl Supervisor {
         let process = self.composition.processes.get(index)?;
         Some(Owner {
             machine: &self.machine,
+            files: &self.composition.files,
             index,
             process,
             memory,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{At, Diagnostic, Span};
-use crate::manifest::{Manifest, Process};
+use crate::manifest::{self, Manifest, Process};
 
 pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Diagnostic>) {
     unique(
@@ -20,6 +20,7 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Diagnostic>) {
         manifest.regions.iter().map(|region| &region.name),
         problems,
     );
+    unique("file", None, manifest.files.iter().map(|file| &file.name), problems);
     for process in &manifest.processes {
         if process.name.value == "root" {
             problems.push(Diagnostic::error(
@@ -75,6 +76,12 @@ fn inside(process: &Process, problems: &mut Vec<Diagnostic>) {
         "mapped region",
         of,
         process.maps.iter().map(|map| &map.region),
+        problems,
+    );
+    unique(
+        "data file",
+        of,
+        process.files.iter().map(manifest::FileUse::local_name),
         problems,
     );
     let calls = process

@@ -24,6 +24,8 @@ pub(crate) struct ResolvedProcess {
     pub(crate) signals: Vec<Option<(usize, usize)>>,
     /// For each mapping: the region.
     pub(crate) maps: Vec<Option<usize>>,
+    /// For each data file held: the file.
+    pub(crate) files: Vec<Option<usize>>,
     /// For each interrupt: the own notification.
     pub(crate) interrupts: Vec<Option<usize>>,
 }
@@ -127,6 +129,11 @@ fn resolve_process(manifest: &Manifest, process: &Process, problems: &mut Vec<Di
         resolved
             .maps
             .push(find(&map.region, "region", &known, remedy, problems));
+    }
+    for used in &process.files {
+        let known: Vec<&str> = manifest.files.iter().map(|file| file.name.value.as_str()).collect();
+        let remedy = format!("declare it with [file.{}]", used.file);
+        resolved.files.push(find(&used.file, "file", &known, &remedy, problems));
     }
     for interrupt in &process.interrupts {
         let known: Vec<&str> = process

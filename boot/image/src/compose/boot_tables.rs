@@ -48,6 +48,7 @@ pub(crate) fn encode(
     let mut entries = Vec::new();
     subject.edges(&mut entries);
     subject.mapped(&mut entries);
+    subject.files(&mut entries);
     subject.devices(&mut entries);
     subject.clients(&mut entries);
     subject.signalled(&mut entries);
@@ -86,7 +87,9 @@ impl<'m> Subject<'m> {
             .iter()
             .find(|capability| capability.slot == wanted);
         match capability.map(|capability| capability.target) {
-            Some(Target::SharedRegion { address, .. } | Target::Mmio { address, .. }) => address,
+            Some(
+                Target::SharedRegion { address, .. } | Target::Mmio { address, .. } | Target::File { address, .. },
+            ) => address,
             _ => 0,
         }
     }
@@ -112,6 +115,21 @@ impl<'m> Subject<'m> {
                 slot: *slot,
                 address,
                 pages: mmio.pages.value,
+            });
+        }
+    }
+
+    fn files(&self, entries: &mut Vec<Entry<'m>>) {
+        let files = &self.resolved.processes[self.index].files;
+        for ((used, file), slot) in self.written.files.iter().zip(files).zip(&self.slots.files) {
+            let Some(file) = file.and_then(|file| self.manifest.files.get(file)) else {
+                continue;
+            };
+            entries.push(Entry::File {
+                name: used.local_name(),
+                slot: *slot,
+                address: self.address(*slot),
+                bytes: file.bytes,
             });
         }
     }

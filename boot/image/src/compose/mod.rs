@@ -15,13 +15,14 @@ use ecusson_manifest::Composition;
 use ecusson_manifest::layout::{PROGRAM_BASE, PROGRAM_LIMIT};
 
 pub(crate) use outline::outline;
+use payload::Payload;
 
 use crate::artifacts::Artifacts;
 use crate::check::{Checked, check, memory};
 use crate::diagnostic::{At, Diagnostic};
 use crate::elf::flatten::{Flat, flatten};
 use crate::elf::write::attach_payload;
-use crate::manifest::Manifest;
+use crate::manifest::{File, Manifest};
 
 /// A bootable image and what is in it.
 #[derive(Clone, Debug)]
@@ -49,11 +50,20 @@ pub fn compose(manifest: &Manifest, artifacts: &Artifacts) -> Result<Image, Vec<
         mut warnings,
     } = check(manifest)?;
     let programs = Programs::flatten(manifest, artifacts)?;
-    let bundle = bundle::build(&programs, &boot_tables, &mut composition);
+    check_files(manifest, artifacts)?;
+    let payload = Payload::new(&programs.kernel, &programs.root);
+    let bundle = bundle::build(
+        &programs,
+        &boot_tables,
+        &artifacts.files,
+        payload.bundle_offset(),
+        &mut composition,
+    );
     let encoded = composition
         .encode()
         .map_err(|why| internal(&format!("the composition cannot be encoded: {why}")))?;
-    let payload = payload::build(&programs.kernel, &programs.root, &bundle, &encoded)
+    let payload = payload
+        .finish(&bundle, &encoded)
         .map_err(|why| internal(&format!("the payload breaks a rule of its own: {why:?}")))?;
     let sizes = memory::Programs {
         payload_pages: payload.len() as u64 / PAGE_BYTES,
@@ -64,7 +74,7 @@ pub fn compose(manifest: &Manifest, artifacts: &Artifacts) -> Result<Image, Vec<
     if !problems.is_empty() {
         return Err(problems);
     }
-    let elf = attach_payload(&artifacts.loader, &payload).map_err(|why| {
+    let elf = attach_payload(&artifacts.loader, &payload, bundle::alignment(&composition)).map_err(|why| {
         let remedy = "build ecusson-loader with boot/loader/loader.ld; a smaller image if it is too large";
         vec![Diagnostic::error("loader", 0..0, why.to_string(), remedy)]
     })?;
@@ -86,6 +96,18 @@ fn internal(why: &str) -> Vec<Diagnostic> {
         why,
         "this is a fault of boot/image: please report it",
     )]
+}
+
+/// The bytes that came are of the files that were measured.
+fn check_files(manifest: &Manifest, artifacts: &Artifacts) -> Result<(), Vec<Diagnostic>> {
+    let is_there = |file: &&File| {
+        let content = artifacts.files.get(&file.name.value);
+        content.is_some_and(|content| content.len() as u64 == file.bytes)
+    };
+    match manifest.files.iter().find(|file| !is_there(file)) {
+        Some(file) => Err(internal(&format!("file `{}` was measured but not read", file.name))),
+        None => Ok(()),
+    }
 }
 
 /// All programs, flattened.

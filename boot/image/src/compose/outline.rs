@@ -6,7 +6,8 @@
 use ecusson_abi::Rights;
 use ecusson_manifest::boot_table::label;
 use ecusson_manifest::composition::{
-    Capability, Composition, Dma, Extent, Machine, Notification, Portal, Process, Program, SharedRegion, Target, Thread,
+    Capability, Composition, DataFile, Dma, Extent, Machine, Notification, Portal, Process, Program, SharedRegion,
+    Target, Thread,
 };
 use ecusson_manifest::layout::{self, PAGE_BYTES, slots as fixed};
 
@@ -44,6 +45,13 @@ pub(crate) fn outline(manifest: &Manifest, resolved: &Resolved, slots: &[Process
         pages: region.pages.value,
         dma: region.dma.value,
     };
+    let file = |file: &manifest::File| DataFile {
+        name: file.name.value.clone(),
+        content: Extent {
+            offset: 0,
+            bytes: file.bytes,
+        },
+    };
     let processes = manifest.processes.iter().zip(slots).enumerate();
     let processes = processes.map(|(index, (process, slots))| {
         let capabilities = capabilities(manifest, resolved, &clients, index, slots);
@@ -53,6 +61,7 @@ pub(crate) fn outline(manifest: &Manifest, resolved: &Resolved, slots: &[Process
         machine,
         root_priority: manifest.root.priority.value,
         regions: manifest.regions.iter().map(region).collect(),
+        files: manifest.files.iter().map(file).collect(),
         processes: processes.collect(),
     }
 }
@@ -257,7 +266,7 @@ fn fixed_capabilities(process: &manifest::Process, index: usize) -> Vec<Capabili
     all
 }
 
-/// Shared regions, then device memory, one after the other from [`layout::REGIONS_BASE`].
+/// Shared regions, then device memory, then places for data files, one after the other from [`layout::REGIONS_BASE`].
 fn mapped(
     manifest: &Manifest,
     process: &manifest::Process,
@@ -265,10 +274,10 @@ fn mapped(
     slots: &ProcessSlots,
 ) -> Vec<Capability> {
     let mut next = layout::REGIONS_BASE;
-    let mut place = |pages: u32| {
+    let mut place = |pages: u64| {
         let address = next;
         // One page at least stays unmapped behind each.
-        let bytes = (u64::from(pages) + 1) * PAGE_BYTES;
+        let bytes = (pages + 1) * PAGE_BYTES;
         next = next.saturating_add(bytes.next_multiple_of(layout::REGION_ALIGN_BYTES));
         address
     };
@@ -279,7 +288,7 @@ fn mapped(
             Access::ReadOnly => rights::READ,
             Access::ReadWrite => rights::READ_WRITE,
         };
-        let address = place(manifest.regions[region].pages.value);
+        let address = place(u64::from(manifest.regions[region].pages.value));
         all.push(Capability {
             slot: *slot,
             rights,
@@ -295,12 +304,24 @@ fn mapped(
         let target = Target::Mmio {
             first_page,
             pages,
-            address: place(pages),
+            address: place(u64::from(pages)),
         };
         all.push(Capability {
             slot: *slot,
             rights: rights::READ_WRITE,
             target,
+        });
+    }
+    for (file, slot) in names.files.iter().zip(&slots.files) {
+        let Some(file) = *file else { continue };
+        let address = place(manifest.files[file].pages());
+        all.push(Capability {
+            slot: *slot,
+            rights: rights::READ,
+            target: Target::File {
+                file: narrow(file),
+                address,
+            },
         });
     }
     all

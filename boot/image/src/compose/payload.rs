@@ -1,6 +1,6 @@
 //! The payload: header, kernel, root, bundle, composition, as `ecusson_abi::boot::payload` describes it.
 //!
-//! Key function: [`build`]. Called by `compose`; read by `boot/loader`.
+//! Key type: [`Payload`]. Called by `compose`; read by `boot/loader`.
 
 use ecusson_abi::boot::SEGMENT_MAX;
 use ecusson_payload::{
@@ -13,27 +13,52 @@ use crate::elf::flatten::Flat;
 /// Alignment of the kernel's and root's segments in the payload.
 const ALIGN: usize = 16;
 
-/// Lays out the payload and checks its header with the loader's own check.
-pub(super) fn build(kernel: &Flat, root: &Flat, bundle: &[u8], composition: &[u8]) -> Result<Vec<u8>, PayloadError> {
-    let mut bytes = vec![0; PAYLOAD_HEADER_BYTES];
-    let kernel = append_flat(&mut bytes, kernel);
-    let root = append_flat(&mut bytes, root);
-    let bundle = append_pages(&mut bytes, bundle);
-    let composition = append_pages(&mut bytes, composition);
-    let total_bytes = bytes.len() as u64;
-    let header = PayloadHeader {
-        magic: PAYLOAD_MAGIC,
-        version: PAYLOAD_VERSION,
-        header_bytes: PAYLOAD_HEADER_BYTES as u32,
-        total_bytes,
-        kernel,
-        root,
-        bundle,
-        composition,
-    };
-    header.check(total_bytes)?;
-    bytes[..PAYLOAD_HEADER_BYTES].copy_from_slice(&header.to_bytes());
-    Ok(bytes)
+/// A payload that is being laid out: kernel and root are in it.
+pub(super) struct Payload {
+    bytes: Vec<u8>,
+    kernel: FlatImage,
+    root: FlatImage,
+}
+
+impl Payload {
+    /// Room for the header, then kernel and root.
+    pub(super) fn new(kernel: &Flat, root: &Flat) -> Self {
+        let mut bytes = vec![0; PAYLOAD_HEADER_BYTES];
+        let kernel = append_flat(&mut bytes, kernel);
+        let root = append_flat(&mut bytes, root);
+        pad(&mut bytes);
+        Self { bytes, kernel, root }
+    }
+
+    /// Where the bundle will begin.
+    pub(super) fn bundle_offset(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Puts the rest into it and checks its header with the loader's own check.
+    pub(super) fn finish(self, bundle: &[u8], composition: &[u8]) -> Result<Vec<u8>, PayloadError> {
+        let Self {
+            mut bytes,
+            kernel,
+            root,
+        } = self;
+        let bundle = append_pages(&mut bytes, bundle);
+        let composition = append_pages(&mut bytes, composition);
+        let total_bytes = bytes.len() as u64;
+        let header = PayloadHeader {
+            magic: PAYLOAD_MAGIC,
+            version: PAYLOAD_VERSION,
+            header_bytes: PAYLOAD_HEADER_BYTES as u32,
+            total_bytes,
+            kernel,
+            root,
+            bundle,
+            composition,
+        };
+        header.check(total_bytes)?;
+        bytes[..PAYLOAD_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        Ok(bytes)
+    }
 }
 
 fn append_flat(bytes: &mut Vec<u8>, flat: &Flat) -> FlatImage {

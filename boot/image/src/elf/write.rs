@@ -69,13 +69,13 @@ struct Layout {
     memory_end: u64,
 }
 
-/// The loader's file with the payload in it.
+/// The loader's file with the payload in it, at an address of this alignment, a multiple of the page size.
 ///
 /// # Errors
 /// [`AttachError`], when the loader was not linked as it must be or the payload is too large.
-pub fn attach_payload(loader: &[u8], payload: &[u8]) -> Result<Vec<u8>, AttachError> {
+pub fn attach_payload(loader: &[u8], payload: &[u8], alignment: u64) -> Result<Vec<u8>, AttachError> {
     let layout = inspect(loader)?;
-    let phys = layout.memory_end.next_multiple_of(PAGE_BYTES);
+    let phys = layout.memory_end.next_multiple_of(alignment);
     let end = phys + payload.len() as u64;
     if end > LOAD_LIMIT {
         return Err(AttachError::TooLarge(end));

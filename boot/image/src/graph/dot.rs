@@ -17,6 +17,7 @@ pub fn dot(composition: &Composition) -> String {
         let shape = match node.kind {
             NodeKind::Process => "box",
             NodeKind::Region => "cylinder",
+            NodeKind::File => "note",
         };
         // Writing to a string does not fail.
         let _ = writeln!(

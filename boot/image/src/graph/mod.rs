@@ -18,9 +18,10 @@ use ecusson_manifest::composition::{InterruptLine, PortalMode, Process, Target};
 enum NodeKind {
     Process,
     Region,
+    File,
 }
 
-/// A process or a shared region.
+/// A process, a shared region or a data file.
 #[derive(Clone, Debug)]
 struct Node {
     kind: NodeKind,
@@ -73,7 +74,7 @@ struct Edge {
     label: String,
 }
 
-/// The composition as nodes and edges: first the processes, then the regions.
+/// The composition as nodes and edges: first the processes, then the regions, then the files.
 #[derive(Clone, Debug)]
 struct Graph {
     nodes: Vec<Node>,
@@ -90,6 +91,13 @@ impl Graph {
                 kind: NodeKind::Region,
                 lines: vec![region.name.clone(), size],
             }
+        }));
+        nodes.extend(composition.files.iter().map(|file| Node {
+            kind: NodeKind::File,
+            lines: vec![
+                file.name.clone(),
+                format!("file, {} KiB", file.content.bytes.div_ceil(1024)),
+            ],
         }));
         let mut edges = Vec::new();
         for (from, process) in composition.processes.iter().enumerate() {
@@ -205,6 +213,12 @@ fn edge(composition: &Composition, from: usize, rights: u8, target: Target) -> O
                 label: String::new(),
             })
         }
+        Target::File { file, .. } => Some(Edge {
+            from,
+            to: composition.processes.len() + composition.regions.len() + usize::from(file),
+            kind: EdgeKind::MapRead,
+            label: String::new(),
+        }),
         _ => None,
     }
 }

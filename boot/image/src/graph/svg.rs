@@ -50,6 +50,7 @@ pub fn svg(composition: &Composition) -> String {
 fn draw_node(text: &mut String, node: &Node, place: Placed) {
     let (fill, radius) = match node.kind {
         NodeKind::Process => ("#eef3fa", 6.0),
+        NodeKind::File => ("#f0f5ec", 0.0),
         NodeKind::Region => ("#f6f3e6", place.height / 2.0),
     };
     let _ = writeln!(

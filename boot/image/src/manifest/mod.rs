@@ -3,6 +3,7 @@
 //! Key types: [`Manifest`], [`Process`], [`Thread`]. Filled by [`Manifest::parse`] (module `parse`, on the table reader of
 //! module `reader`), read by `check` and `compose`. Fields mean what `specs/manifest.md` says of the key of the same name.
 
+mod files;
 mod parse;
 mod reader;
 
@@ -22,6 +23,8 @@ pub struct Manifest {
     pub root: Root,
     /// `[[region]]`
     pub regions: Vec<Region>,
+    /// `[file.NAME]`
+    pub files: Vec<File>,
     /// `[[process]]`
     pub processes: Vec<Process>,
 }
@@ -61,6 +64,25 @@ pub struct Region {
     pub dma: At<bool>,
 }
 
+/// `[file.NAME]`
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Name.
+    pub name: At<String>,
+    /// Where it is, from the manifest's folder.
+    pub path: At<String>,
+    /// Its length, found by [`Manifest::measure_files`].
+    pub bytes: u64,
+}
+
+impl File {
+    /// Pages it takes in the image: at least one.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.bytes.div_ceil(ecusson_manifest::layout::PAGE_BYTES).max(1)
+    }
+}
+
 /// `[[process]]`
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -96,6 +118,8 @@ pub struct Process {
     pub signals: Vec<Signal>,
     /// Shared regions mapped.
     pub maps: Vec<Map>,
+    /// Data files held.
+    pub files: Vec<FileUse>,
     /// Interrupts owned.
     pub interrupts: Vec<Interrupt>,
     /// I/O ports owned.
@@ -186,6 +210,25 @@ pub struct Map {
     pub access: At<Access>,
     /// Fixed slot.
     pub slot: Option<At<u16>>,
+}
+
+/// One entry of `files`.
+#[derive(Clone, Debug)]
+pub struct FileUse {
+    /// Name of the file.
+    pub file: At<String>,
+    /// Local name, when not the file's.
+    pub alias: Option<At<String>>,
+    /// Fixed slot.
+    pub slot: Option<At<u16>>,
+}
+
+impl FileUse {
+    /// What the process calls it.
+    #[must_use]
+    pub fn local_name(&self) -> &At<String> {
+        self.alias.as_ref().unwrap_or(&self.file)
+    }
 }
 
 /// How a region is mapped. Nothing shared is ever executable.

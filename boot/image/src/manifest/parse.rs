@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Problems, TableReader, as_table};
 use super::{
-    Access, Call, Interrupt, Machine, Manifest, Map, Mmio, Notification, Platform, Portal, Ports, Process, Region,
-    Root, Signal, Thread,
+    Access, Call, File, FileUse, Interrupt, Machine, Manifest, Map, Mmio, Notification, Platform, Portal, Ports,
+    Process, Region, Root, Signal, Thread,
 };
 use crate::diagnostic::{At, Diagnostic, Source};
 
@@ -61,11 +61,16 @@ impl Manifest {
         }
         let root = table.table("root", "[root]", problems);
         let regions = table.tables("region", "[[region]]", problems);
+        let files = table.named_tables("file", "[file.NAME]", problems);
         let processes = table.tables("process", "[[process]]", problems);
         Self {
             machine: read_machine(machine, problems),
             root: read_root(root, problems),
             regions: regions.into_iter().map(|table| read_region(table, problems)).collect(),
+            files: files
+                .into_iter()
+                .map(|(name, table)| read_file(name, table, problems))
+                .collect(),
             processes: processes
                 .into_iter()
                 .map(|table| read_process(table, problems))
@@ -134,6 +139,17 @@ fn read_region(mut table: TableReader<'_>, problems: &mut Problems) -> Region {
     region
 }
 
+fn read_file(name: At<String>, mut table: TableReader<'_>, problems: &mut Problems) -> File {
+    check_name(&name, true, problems);
+    let file = File {
+        name,
+        path: table.string("path", problems),
+        bytes: 0,
+    };
+    table.finish(problems);
+    file
+}
+
 /// A name: letters, digits, `-` and `_`, so that `process.portal` can be split and log lines stay readable.
 fn name(table: &mut TableReader<'_>, problems: &mut Problems) -> At<String> {
     let name = table.string("name", problems);
@@ -177,6 +193,7 @@ fn read_process(mut table: TableReader<'_>, problems: &mut Problems) -> Process 
         calls: edges(&mut table, "calls", problems, read_call),
         signals: each(&mut table, "signals", "an entry of `signals`", problems, read_signal),
         maps: each(&mut table, "maps", "an entry of `maps`", problems, read_map),
+        files: edges(&mut table, "files", problems, read_file_use),
         interrupts: each(
             &mut table,
             "interrupt",
@@ -408,6 +425,24 @@ fn read_map(table: &mut TableReader<'_>, problems: &mut Problems) -> Map {
             .unwrap_or(At::new(Access::ReadOnly, table.span.clone())),
         slot: table.number("slot", problems),
     }
+}
+
+fn read_file_use<'t>(value: &'t Spanned<DeValue<'t>>, problems: &mut Problems) -> Option<FileUse> {
+    if let Some(file) = value.get_ref().as_str() {
+        return Some(FileUse {
+            file: At::new(file.to_owned(), value.span()),
+            alias: None,
+            slot: None,
+        });
+    }
+    let mut table = as_table("an entry of `files`", value, problems)?;
+    let used = FileUse {
+        file: table.string("file", problems),
+        alias: table.optional_string("as", problems),
+        slot: table.number("slot", problems),
+    };
+    table.finish(problems);
+    Some(used)
 }
 
 fn read_interrupt(table: &mut TableReader<'_>, problems: &mut Problems) -> Interrupt {

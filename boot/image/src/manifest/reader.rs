@@ -174,6 +174,25 @@ impl<'t> TableReader<'t> {
         as_table(what, value, problems)
     }
 
+    /// The tables of a table of tables (`[key.NAME]`), in the order of the file, each with its name.
+    pub(super) fn named_tables(
+        &mut self,
+        key: &'static str,
+        what: &'static str,
+        problems: &mut Problems,
+    ) -> Vec<(At<String>, TableReader<'t>)> {
+        let Some(outer) = self.table(key, what, problems) else {
+            return Vec::new();
+        };
+        let named = outer.table.iter().filter_map(|(name, value)| {
+            let table = as_table(what, value, problems)?;
+            Some((At::new(name.get_ref().to_string(), name.span()), table))
+        });
+        let mut all: Vec<_> = named.collect();
+        all.sort_by_key(|(name, _)| name.span.start);
+        all
+    }
+
     /// Reports a key that is absent.
     pub(super) fn missing(&self, key: &str, expected: &str, problems: &mut Problems) {
         problems.push(Diagnostic::error(

@@ -132,6 +132,17 @@ pub enum Entry<'a> {
         /// Where it is.
         slot: u16,
     },
+    /// A data file of the image: a Region (READ) of whole pages, zeros behind the last byte. Mapped by nobody yet.
+    File {
+        /// Local name: that of the file unless the entry says `as = "..."`.
+        name: &'a str,
+        /// Where the capability is.
+        slot: u16,
+        /// A place for it that nothing else takes and whose page tables are paid for; aligned to 2 MiB.
+        address: u64,
+        /// Its length in bytes.
+        bytes: u64,
+    },
 }
 
 /// The label that a server sees when client number `client` (from 0, in the manifest's order) calls its portal number
@@ -220,6 +231,13 @@ impl<'a> BootTable<'a> {
     pub fn region(&self, wanted: &str) -> Option<Entry<'a>> {
         self.entries()
             .find(|entry| matches!(entry, Entry::Region { name, .. } if *name == wanted))
+    }
+
+    /// The entry of the data file with this local name.
+    #[must_use]
+    pub fn file(&self, wanted: &str) -> Option<Entry<'a>> {
+        self.entries()
+            .find(|entry| matches!(entry, Entry::File { name, .. } if *name == wanted))
     }
 
     /// Name of the client behind a label that came with a call.

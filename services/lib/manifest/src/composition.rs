@@ -26,6 +26,8 @@ pub struct Composition {
     pub root_priority: u8,
     /// Regions shared between processes.
     pub regions: Vec<SharedRegion>,
+    /// Data files in the bundle.
+    pub files: Vec<DataFile>,
     /// The processes, in the order of the manifest; they are started in this order.
     pub processes: Vec<Process>,
 }
@@ -61,6 +63,24 @@ pub struct SharedRegion {
     pub pages: u32,
     /// Whether devices read or write it.
     pub dma: bool,
+}
+
+/// A file that the image carries as it is. Nobody can write its pages; each holder gets a slice of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// Its name.
+    pub name: String,
+    /// Where its bytes are, in the bundle: `offset` page aligned, the rest of the last page zero. An empty file has a page
+    /// of zeros all the same.
+    pub content: Extent,
+}
+
+impl DataFile {
+    /// Pages of its slices: at least one.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.content.bytes.div_ceil(crate::layout::PAGE_BYTES).max(1)
+    }
 }
 
 /// A process and all that belongs to it.
@@ -284,6 +304,13 @@ pub enum Target {
     Platform,
     /// A Dma space.
     DmaSpace,
+    /// A slice of a data file; the process attaches it itself.
+    File {
+        /// Index in [`Composition::files`].
+        file: u16,
+        /// Place in the process's space that is kept for it, aligned to 2 MiB.
+        address: u64,
+    },
 }
 
 /// How an interrupt reaches the machine.

@@ -10,6 +10,7 @@
 //! | [`TIME_PAGE_ADDRESS`] | the kernel's time page, read-only | root |
 //! | [`STACKS_BASE`] | one window of [`STACK_STRIDE_BYTES`] for each thread | root |
 //! | [`REGIONS_BASE`] | shared regions and device memory, in the manifest's order | root |
+//! | behind them | places kept for data files | the process, if it wants |
 //! | [`FREE_BASE`] | nothing: `rt` maps the heap and received regions here | `rt` |
 
 /// Bytes in a page, as the layout counts them.
@@ -36,7 +37,7 @@ pub const STACK_PAGES_MAX: u64 = STACK_STRIDE_BYTES / PAGE_BYTES - 1;
 /// Most threads of one process.
 pub const THREADS_MAX: usize = 64;
 
-/// Where shared regions and device memory begin.
+/// Where shared regions and device memory begin, with the places for data files behind them.
 pub const REGIONS_BASE: u64 = 0x10_0000_0000;
 /// Alignment of each of them, so that large pages are possible; at least one page behind each stays unmapped.
 pub const REGION_ALIGN_BYTES: u64 = 0x20_0000;

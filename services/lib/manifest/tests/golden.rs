@@ -3,8 +3,8 @@
 
 use ecusson_manifest::boot_table::{Entry, Header, encode, label, split_label};
 use ecusson_manifest::composition::{
-    Capability, Composition, Dma, Extent, InterruptLine, Machine, Notification, Portal, PortalMode, Process, Program,
-    Restart, RestartPolicy, Segment, SharedRegion, Target, Thread,
+    Capability, Composition, DataFile, Dma, Extent, InterruptLine, Machine, Notification, Portal, PortalMode, Process,
+    Program, Restart, RestartPolicy, Segment, SharedRegion, Target, Thread,
 };
 use ecusson_manifest::{BootTable, DecodeError};
 
@@ -18,7 +18,7 @@ const HEADER: Header<'static> = Header {
 };
 
 /// One entry of each kind, in the order of their numbers.
-const ENTRIES: [Entry<'static>; 11] = [
+const ENTRIES: [Entry<'static>; 12] = [
     Entry::Call {
         name: "log.write",
         slot: 16,
@@ -66,6 +66,12 @@ const ENTRIES: [Entry<'static>; 11] = [
     },
     Entry::Platform { slot: 23, rights: 16 },
     Entry::Dma { slot: 24 },
+    Entry::File {
+        name: "kernel",
+        slot: 25,
+        address: 0x10_0040_0000,
+        bytes: 300,
+    },
 ];
 
 fn hex(bytes: &[u8]) -> String {
@@ -75,13 +81,13 @@ fn hex(bytes: &[u8]) -> String {
 /// [`HEADER`] and [`ENTRIES`] encoded, one line a field.
 const BOOT_TABLE_BYTES: &[&str] = &[
     "45434254",
-    "0200", // magic, version
+    "0300", // magic, version
     "036e6963",
     "02",
     "ac02",
     "1e",
     "04",
-    "0b", // header
+    "0c", // header
     "00",
     "096c6f672e7772697465",
     "10",
@@ -126,6 +132,11 @@ const BOOT_TABLE_BYTES: &[&str] = &[
     "10",
     "0a",
     "18",
+    "0b",
+    "066b65726e656c",
+    "19",
+    "808080828002",
+    "ac02",
 ];
 
 #[test]
@@ -145,6 +156,8 @@ fn boot_table_round_trip_in_a_zeroed_page() {
     assert_eq!(table.notification("irq"), Some(17));
     assert_eq!(table.signal("vmm.kick"), Some((18, 63)));
     assert_eq!(table.region("ring"), Some(ENTRIES[5]));
+    assert_eq!(table.file("kernel"), Some(ENTRIES[11]));
+    assert_eq!(table.file("ring"), None, "a region is no file");
     assert_eq!(table.client(label(1, 0)), Some("vmm"));
 }
 
@@ -220,6 +233,10 @@ fn capabilities() -> Vec<Capability> {
         Target::Ports { first: 0x60, count: 5 },
         Target::Platform,
         Target::DmaSpace,
+        Target::File {
+            file: 1,
+            address: 0x10_0040_0000,
+        },
     ];
     let slots = 1u16..;
     slots
@@ -302,16 +319,24 @@ fn composition() -> Composition {
             pages: 16,
             dma: true,
         }],
+        files: vec![DataFile {
+            name: "f".to_owned(),
+            content: Extent {
+                offset: 0x20_0000,
+                bytes: 300,
+            },
+        }],
         processes: vec![process()],
     }
 }
 
 /// Magic, version, machine and regions of [`composition`].
 const COMPOSITION_BYTES: &[&str] = &[
-    "45434d50", "0200", // magic, version
+    "45434d50", "0300", // magic, version
     "40", "02", "01", // machine
     "1e", // root's priority
     "01", "0172", "10", "01", // regions
+    "01", "0166", "80808001", "ac02", // files
 ];
 
 /// Its process, up to its capabilities.
@@ -357,7 +382,7 @@ const PROCESS_BYTES: &[&str] = &[
 
 /// Its capabilities, in the order of [`capabilities`], and its receive slots.
 const CAPABILITY_BYTES: &[&str] = &[
-    "0e", // capabilities
+    "0f", // capabilities
     "01",
     "41",
     "00",
@@ -421,6 +446,11 @@ const CAPABILITY_BYTES: &[&str] = &[
     "0e",
     "41",
     "0c",
+    "0f",
+    "41",
+    "0d",
+    "01",
+    "808080828002",
     "10",
     "02", // receive slots
 ];

@@ -1,6 +1,6 @@
 //! What a process was given: the boot table that root mapped, decoded once.
 //!
-//! Key functions: [`environment`], [`argument`]. Root calls [`argument`] to make what a thread gets in rdi; `entry!` takes
+//! Key functions: [`environment`], [`file`], [`argument`]. Root calls [`argument`] to make what a thread gets in rdi; `entry!` takes
 //! it apart again.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use ecusson_abi::PAGE_BYTES;
 use ecusson_manifest::layout::{BOOT_TABLE_ADDRESS, BOOT_TABLE_PAGES_MAX};
 use ecusson_manifest::{BootTable, Entry};
+
+use crate::file::File;
 
 /// Pages of the boot table; 0 until the first thread ran.
 static TABLE_PAGES: AtomicU64 = AtomicU64::new(0);
@@ -41,6 +43,12 @@ pub fn environment() -> Option<BootTable<'static>> {
     // capability.
     let table = unsafe { core::slice::from_raw_parts(BOOT_TABLE_ADDRESS as *const u8, bytes) };
     BootTable::decode(table).ok()
+}
+
+/// The data file with this local name; `None` if the manifest gives none of that name.
+#[must_use]
+pub fn file(name: &str) -> Option<File> {
+    File::of(&environment()?.file(name)?)
 }
 
 /// The words of a shared region that this process may write. Whoever else has the region may change them at any time.

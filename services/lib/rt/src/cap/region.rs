@@ -51,6 +51,15 @@ impl Cap<Region> {
         Ok(self.until_done(words)?.second)
     }
 
+    /// Attaches as much of it as one page table takes.
+    ///
+    /// # Errors
+    /// As [`Cap::attach`].
+    pub fn attach_step(&self, space: &Cap<Space>, virtual_page: u64, rights: Rights) -> Result<Progress, Failure> {
+        let rights = u64::from(rights.0);
+        self.step([ops::region::ATTACH, space.slot(), virtual_page, rights, 0, 0])
+    }
+
     /// Takes it out of its space; when it is done no processor sees it any more.
     ///
     /// # Errors
