@@ -93,12 +93,12 @@ impl<S: Store> Kernel<S> {
     /// callers wait and no thread is ready at the caller's priority or above.
     #[inline(always)]
     pub fn fast_reply_wait(&self, core: &Core) -> Option<()> {
-        self.return_turn(core, 0)
+        self.return_turn(core, 0).map(|_| ())
     }
 
-    /// The fast paths that come after the registers are saved.
+    /// The fast paths that come after the registers are saved. The result is who runs now.
     #[inline(always)]
-    pub fn fast_saved(&self, core: &Core, now: u64) -> Option<()> {
+    pub fn fast_saved(&self, core: &Core, now: u64) -> Option<Ref<Thread>> {
         const YIELD: u64 = Syscall::Yield as u64;
         const REPLY_WAIT: u64 = Syscall::ReplyWait as u64;
         let actor = self.store.thread(core.current.get()?);
@@ -111,7 +111,7 @@ impl<S: Store> Kernel<S> {
 
     /// Makes the caller, whose state is `Called` with these flags beside it, current on the time it lent; its server waits.
     #[inline(always)]
-    fn return_turn(&self, core: &Core, flags: u32) -> Option<()> {
+    fn return_turn(&self, core: &Core, flags: u32) -> Option<Ref<Thread>> {
         let server = self.store.thread(core.current.get()?);
         let caller_name = server.caller.get()?;
         let caller = self.store.thread(caller_name);
@@ -134,13 +134,13 @@ impl<S: Store> Kernel<S> {
         caller.sched_context.set(server.sched_context.take());
         caller.callee.set(None);
         core.current.set(Some(caller_name));
-        Some(())
+        Some(caller_name)
     }
 
     /// `Yield`: to the first of the ready equals, when nobody above is ready and neither side's time has a limit or a weight,
     /// so that no timer changes.
     #[inline(always)]
-    fn fast_yield(&self, core: &Core, now: u64) -> Option<()> {
+    fn fast_yield(&self, core: &Core, now: u64) -> Option<Ref<Thread>> {
         let name = core.current.get()?;
         let thread = self.store.thread(name);
         let level = thread.priority.get() & 31;
@@ -169,7 +169,7 @@ impl<S: Store> Kernel<S> {
         thread.finish(Status::DONE, 0);
         next.set_state(State::Running);
         core.current.set(Some(next_name));
-        Some(())
+        Some(next_name)
     }
 
     /// `Signal` of a notification whose thread, if it has one, does not wait.
@@ -204,10 +204,10 @@ impl<S: Store> Kernel<S> {
     }
 
     /// A device's interrupt that needs no masking, for a thread of this core that waits, has unlimited time of its own and comes
-    /// before everybody here: it becomes current at once. Comes after [`Kernel::enter`]; the timer may stay as it is, for such
+    /// before everybody here: it becomes current at once, and is the result. Comes after [`Kernel::enter`]; the timer may stay as it is, for such
     /// a thread needs none.
     #[inline(always)]
-    pub fn fast_interrupt(&self, core: &Core, vector: u8) -> Option<()> {
+    pub fn fast_interrupt(&self, core: &Core, vector: u8) -> Option<Ref<Thread>> {
         let index = usize::from(vector.wrapping_sub(FIRST_VECTOR));
         let interrupt = self.store.interrupt(core.vectors.get(index)?.get()?);
         if interrupt.needs_masking() {
@@ -243,7 +243,7 @@ impl<S: Store> Kernel<S> {
         waiter.sched_context.set(Some(own));
         waiter.priority.set(level);
         core.current.set(Some(waiter_name));
-        Some(())
+        Some(waiter_name)
     }
 
     /// `Invoke` of `ATTACH` for a Region of one page whose table exists: all of the operation, without the way to the scheduler and back.

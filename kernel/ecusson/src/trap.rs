@@ -26,7 +26,7 @@ pub(crate) fn system_call() {
     let kernel = KERNEL.lock();
     let core = kernel.this_core();
     match kernel.fast_saved(core, clock::now()) {
-        Some(()) => switch::to_current(&kernel),
+        Some(next) => switch::to_thread(&kernel, core, next),
         None => enter_with(kernel, |kernel| kernel.syscall()),
     }
 }
@@ -88,7 +88,7 @@ fn exception(vector: u64, code: u64) {
     match kernel.fast_fault(kernel.this_core(), fault) {
         Some(()) => {
             switch::registers_are_saved();
-            switch::to_current(&kernel);
+            switch::fast(&kernel, kernel.this_core(), 0);
         }
         None => {
             switch::note_full_context(&kernel);
@@ -102,7 +102,7 @@ fn device_interrupt(vector: u8) {
     switch::note_full_context(&kernel);
     kernel.enter_on(kernel.this_core(), clock::now());
     match kernel.fast_interrupt(kernel.this_core(), vector) {
-        Some(()) => switch::to_current(&kernel),
+        Some(next) => switch::to_thread(&kernel, kernel.this_core(), next),
         None => decide(kernel, |kernel| kernel.interrupt(vector)),
     }
 }

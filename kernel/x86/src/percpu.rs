@@ -43,6 +43,8 @@ pub struct CoreBlock {
     pub(crate) armed: Cell<u64>,
     /// TSC value by which the timer fires in any case, for the ports ([`crate::serial`]).
     pub(crate) output_time: Cell<u64>,
+    /// Whether FPU state, ports or a guest of the current thread are loaded: a switch from it has more to do than most.
+    pub(crate) is_loaded: Cell<bool>,
     /// Whether the I/O bitmap counts at present.
     pub(crate) ports_shown: Cell<bool>,
     /// Address of the protection domain whose ports the I/O bitmap has, and the generation it was filled in.
@@ -96,6 +98,7 @@ impl CoreBlock {
             fpu_owner: Cell::new(0),
             armed: Cell::new(0),
             output_time: Cell::new(0),
+            is_loaded: Cell::new(false),
             ports_shown: Cell::new(false),
             ports_filled: Cell::new((0, 0)),
             kernel_root: Cell::new(0),

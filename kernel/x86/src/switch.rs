@@ -1,6 +1,7 @@
 //! From the thread the core chose to the processor: current thread, address space, FPU, ports.
 //!
-//! Called by `ecusson` at the end of every kernel entry, under the lock: [`to_current`] on slow paths, [`fast`] on fast ones.
+//! Called by `ecusson` at the end of every kernel entry, under the lock: [`to_current`] on slow paths, [`fast`] and
+//! [`to_thread`] on fast ones.
 //! The address space is changed before the lock is released: a space that is being destroyed is in no CR3 once the core says
 //! that nobody runs in it.
 
@@ -115,6 +116,27 @@ pub fn note_full_context(kernel: &Guard<'_>) {
     }
 }
 
+/// After a fast path behind saved registers, which made a thread this core's current one.
+#[inline(always)]
+pub fn to_thread(kernel: &Guard<'_>, core: &Core, name: Ref<Thread>) {
+    let (here, thread) = (here(), kernel.store.thread(name));
+    if here.is_loaded.get() || thread.has(flag::LOADED | flag::GUEST | flag::LEFT_GUEST) {
+        return to_loaded(kernel);
+    }
+    if thread.has(flag::FULL_CONTEXT) {
+        thread.clear_flag(flag::FULL_CONTEXT);
+        here.full_context.set(1);
+    }
+    here.current.set(direct(name.address()));
+    change_space(core, thread.root.get());
+}
+
+#[cold]
+#[inline(never)]
+fn to_loaded(kernel: &Guard<'_>) {
+    to_current(kernel);
+}
+
 /// After a slow path: makes the core's current thread, or nobody, the one that [`crate::entry::exit`] goes to, and takes over
 /// from the thread's flag which registers are to be loaded.
 #[inline(always)]
@@ -133,10 +155,8 @@ pub fn to_current(kernel: &Guard<'_>) {
     if here.current.get() == address {
         return;
     }
-    let thread = core.current.get().map(|name| kernel.store.thread(name));
-    let is_plain = here.fpu_owner.get() == 0 && !here.ports_shown.get();
-    match thread {
-        Some(thread) if is_plain && !thread.has(flag::LOADED | flag::GUEST) => {
+    match core.current.get().map(|name| kernel.store.thread(name)) {
+        Some(thread) if !here.is_loaded.get() && !thread.has(flag::LOADED | flag::GUEST) => {
             here.current.set(address);
             change_space(core, thread.root.get());
         }
@@ -189,12 +209,17 @@ fn switch_to(kernel: &Guard<'_>, core: &Core, address: u64) {
     if here.ports_shown.get() || flags & flag::PORTS != 0 {
         set_ports(kernel);
     }
+    note_loaded(here);
     let root = thread.map_or(here.kernel_root.get(), |thread| thread.root.get());
     change_space(core, root);
 }
 
-/// As [`load_root`], and drops what the last process left in the selectors. The fast paths of IPC do not: what a caller leaves gets
-/// no further than to its server and back.
+fn note_loaded(here: &CoreBlock) {
+    here.is_loaded.set(here.fpu_owner.get() != 0 || here.ports_shown.get());
+}
+
+/// As [`load_root`], and drops what the last process left in the selectors. The fast paths of calls and faults do not: what a caller
+/// leaves gets no further than to its server and back.
 #[inline(always)]
 fn change_space(core: &Core, root: u64) {
     if core.loaded_root.get() != root {
@@ -220,6 +245,7 @@ pub fn set_ports(kernel: &Guard<'_>) {
     let current = kernel.this_core().current.get();
     let name = current.filter(|&name| kernel.store.thread(name).has(flag::PORTS));
     here.ports_shown.set(name.is_some());
+    note_loaded(here);
     let Some(name) = name else {
         here.tables.show_ports(Visibility::Hidden);
         return;

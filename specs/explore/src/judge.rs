@@ -249,12 +249,12 @@ impl<'u> Judge<'u> {
                 .fast_reply_wait(core)
                 .or_else(|| {
                     machine::load_registers(machine, action.core, Syscall::ReplyWait, first, second, words);
-                    machine.fast_saved(core, CANONICAL_NOW)
+                    machine.fast_saved(core, CANONICAL_NOW).map(|_| ())
                 })
                 .map(|()| 0),
             Entry::Call(Syscall::Yield, ..) => {
                 machine::load_registers(machine, action.core, Syscall::Yield, 0, 0, [0; 6]);
-                machine.fast_saved(core, CANONICAL_NOW).map(|()| 0)
+                machine.fast_saved(core, CANONICAL_NOW).map(|_| 0)
             }
             Entry::Call(Syscall::Signal, slot, _, words) => machine.fast_signal(core, slot, words[0]).map(|()| 0),
             Entry::Call(_, slot, _, [ops::IDENTIFY, ..]) => machine.fast_identify(core, slot),
