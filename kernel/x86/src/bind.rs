@@ -1,5 +1,7 @@
 //! The seam between entry code and the kernel binary: which Rust functions entry code calls, and what fast paths answer.
 
+use crate::lock::Guard;
+
 /// Binds the functions of the kernel binary that entry code calls. Used once, in `ecusson`'s `main`, whose own code stays
 /// free of `unsafe`: the signatures are checked here.
 ///
@@ -7,7 +9,7 @@
 /// * `core_main`: `fn() -> !`, on every other core once it is set up;
 /// * `call`: `fn(slot) -> Fast`, when no capability goes with the message; `reply_wait`: `fn() -> Fast`, without deadline and
 ///   capability; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, words 1 to 3) -> Fast`, `Invoke` of
-///   these operations. All answer [`Fast::NO`] when the case is not theirs;
+///   these operations. All answer [`Fast::no`] when the case is not theirs;
 /// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
 /// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop;
 /// * `guest_exit`: `fn()`, a guest left the processor.
@@ -72,8 +74,16 @@ pub struct Fast {
 }
 
 impl Fast {
-    /// Not a usual case; nothing was changed.
-    pub const NO: Self = Self { thread: 0, second: 0 };
+    /// Not a usual case; nothing was changed. Gives the lock back out of the usual case's way: the caller jumps here, as it would
+    /// not if the compiler knew the answer.
+    #[cold]
+    #[inline(never)]
+    pub fn no(_: Guard<'_>) -> Self {
+        Self {
+            thread: core::hint::black_box(0),
+            second: 0,
+        }
+    }
 
     /// Done: status 0 for the thread at an address, which is this core's current one.
     #[inline(always)]

@@ -7,7 +7,7 @@
 //!   waits for another core: a ring of output is taken for a moment and in bounds, and whoever asks for a TLB shootdown waits for the answers
 //!   after releasing ([`crate::tlb::wait`]).
 //! * Whoever spins on the lock has interrupts off and could not take the shootdown interrupt. It therefore polls its own
-//!   flush counters in the wait loop (`ServeFlush`), so that an initiator is answered by cores that run user code
+//!   flush counters in the wait loop ([`serve_flush`]), so that an initiator is answered by cores that run user code
 //!   (interrupt), that idle (interrupt), that hold the lock (they release it in bounded time and then either wait here or
 //!   leave the kernel and take the interrupt), and that wait here (polling). The initiator itself polls its own counters
 //!   while it waits, so two initiators answer each other.
@@ -17,18 +17,18 @@
 use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::ptr::addr_of;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use ecusson_abi::MAX_CORES;
 use ecusson_core::kernel::Kernel;
 use ecusson_core::percpu::Core;
-use spin::mutex::{TicketMutex, TicketMutexGuard};
 
 use crate::store::PhysStore;
 
-/// The kernel's state behind its lock.
+/// The kernel's state behind its lock: whoever comes draws a ticket and waits until it is served.
 pub struct KernelLock {
-    mutex: TicketMutex<(), ServeFlush>,
+    next_ticket: AtomicU64,
+    serving: AtomicU64,
     state: UnsafeCell<Kernel<PhysStore>>,
 }
 
@@ -38,24 +38,20 @@ unsafe impl Sync for KernelLock {}
 
 /// The kernel.
 pub static KERNEL: KernelLock = KernelLock {
-    mutex: TicketMutex::new(()),
+    next_ticket: AtomicU64::new(0),
+    serving: AtomicU64::new(0),
     state: UnsafeCell::new(Kernel::new(PhysStore::new())),
 };
 
-/// What a core does while it waits for the lock.
-pub struct ServeFlush;
-
-impl spin::RelaxStrategy for ServeFlush {
-    #[inline(always)]
-    fn relax() {
-        // A call that changes no register: what the waiting function has in registers stays there, so that the fast paths
-        // save none for a call they hardly ever make.
-        // SAFETY: the stub saves what it uses, aligns the stack itself, and calls `ecusson_serve_flush`. `nostack`, because
-        // this target has no red zone: nobody owns what lies below the stack pointer.
-        #[cfg(target_os = "none")]
-        unsafe {
-            core::arch::asm!("call ecusson_wait_stub", options(nostack, preserves_flags));
-        }
+/// What a core does while it waits for the lock. A call that changes no register: what the waiting function has in registers
+/// stays there, so that the fast paths save none for a call they hardly ever make.
+#[inline(always)]
+fn serve_flush() {
+    // SAFETY: the stub saves what it uses, aligns the stack itself, and calls `ecusson_serve_flush`. `nostack`, because
+    // this target has no red zone: nobody owns what lies below the stack pointer.
+    #[cfg(target_os = "none")]
+    unsafe {
+        core::arch::asm!("call ecusson_wait_stub", options(nostack, preserves_flags));
     }
 }
 
@@ -109,16 +105,24 @@ extern "C" fn ecusson_serve_flush() {
 }
 
 /// The lock, held.
-pub struct Guard<'a> {
-    _held: TicketMutexGuard<'a, (), ServeFlush>,
-    state: &'a Kernel<PhysStore>,
+pub struct Guard<'a>(&'a KernelLock);
+
+impl Drop for Guard<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Only the holder writes this word.
+        let served = self.0.serving.load(Ordering::Relaxed);
+        self.0.serving.store(served.wrapping_add(1), Ordering::Release);
+    }
 }
 
 impl Deref for Guard<'_> {
     type Target = Kernel<PhysStore>;
     #[inline(always)]
     fn deref(&self) -> &Kernel<PhysStore> {
-        self.state
+        // SAFETY: while the guard lives no other core has a reference to the state; shared references of this core may
+        // coexist, for everything that changes is in cells.
+        unsafe { &*self.0.state.get() }
     }
 }
 
@@ -126,11 +130,11 @@ impl KernelLock {
     /// Waits for the lock, first come first served.
     #[inline(always)]
     pub fn lock(&self) -> Guard<'_> {
-        let held = self.mutex.lock();
-        // SAFETY: while the guard lives no other core has a reference to the state; shared references of this core may
-        // coexist, for everything that changes is in cells.
-        let state = unsafe { &*self.state.get() };
-        Guard { _held: held, state }
+        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        while self.serving.load(Ordering::Acquire) != ticket {
+            serve_flush();
+        }
+        Guard(self)
     }
 
     /// Where a core's part of the state is; for entry code, which uses it under the lock.

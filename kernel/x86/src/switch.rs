@@ -35,7 +35,7 @@ fn load_root(core: &Core, root: u64) {
     unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
     // Changes no register, so that the fast paths keep theirs over a call that most processors do not need.
     // SAFETY: the stub saves what it uses, aligns the stack itself, and calls `ecusson_leave_predictions`. `nostack` as in
-    // `lock::ServeFlush`: this target has no red zone.
+    // `lock::serve_flush`: this target has no red zone.
     #[cfg(target_os = "none")]
     unsafe {
         core::arch::asm!(
@@ -76,10 +76,8 @@ fn fill_returns() {
 /// After a fast path that switched: both threads are of this core and have neither FPU state nor ports; run next is who the
 /// core says.
 #[inline(always)]
-pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Fast {
-    let Some(name) = core.current.get() else {
-        return Fast::NO;
-    };
+pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Option<Fast> {
+    let name = core.current.get()?;
     let address = direct(name.address());
     // SAFETY: GS points at this core's block; the word is the one that `CoreBlock::current` writes.
     unsafe {
@@ -87,16 +85,14 @@ pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Fast {
             options(nostack, preserves_flags));
     }
     load_root(core, kernel.store.thread(name).root.get());
-    Fast::to(address, second)
+    Some(Fast::to(address, second))
 }
 
 /// After a fast path that did not switch.
 #[inline(always)]
-#[must_use]
-pub fn stay(core: &Core, second: u64) -> Fast {
-    core.current
-        .get()
-        .map_or(Fast::NO, |name| Fast::to(direct(name.address()), second))
+pub fn stay(core: &Core, second: u64) -> Option<Fast> {
+    let name = core.current.get()?;
+    Some(Fast::to(direct(name.address()), second))
 }
 
 /// After entry code has saved all registers of the current thread and the core has noted it: whoever runs next is somebody else.
