@@ -5,23 +5,24 @@
 
 use ecusson_core::percpu::Core;
 use ecusson_x86::lock::{Guard, KERNEL};
+use ecusson_x86::switch::Border;
 use ecusson_x86::{Fast, switch};
 
 /// `Call`.
 #[inline(always)]
-pub(crate) fn call(slot: u64) -> Fast {
+pub(crate) fn call<B: Border>(slot: u64) -> Fast {
     under_lock(|kernel, core| {
         let label = kernel.fast_call(core, slot)?;
-        switch::fast(kernel, core, label)
+        switch::fast::<B>(kernel, core, label)
     })
 }
 
 /// `ReplyWait`.
 #[inline(always)]
-pub(crate) fn reply_wait() -> Fast {
+pub(crate) fn reply_wait<B: Border>() -> Fast {
     under_lock(|kernel, core| {
         kernel.fast_reply_wait(core)?;
-        switch::fast(kernel, core, 0)
+        switch::fast::<B>(kernel, core, 0)
     })
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn attach(slot: u64, arguments: [u64; 3]) -> Fast {
 #[inline(always)]
 fn under_lock(path: impl FnOnce(&Guard<'_>, &Core) -> Option<Fast>) -> Fast {
     let kernel = KERNEL.lock();
-    match path(&kernel, kernel.this_core()) {
+    match path(&kernel, kernel.user_core()) {
         Some(fast) => fast,
         None => Fast::no(kernel),
     }

@@ -11,13 +11,16 @@ mod init;
 mod log;
 mod trap;
 
+use ecusson_x86::switch::{Guarded, Open};
 use ecusson_x86::{BootInfo, entry, smp};
 
 ecusson_x86::bind_kernel!(
     main: crate::main,
     core_main: crate::core_main,
-    call: fast::call,
-    reply_wait: fast::reply_wait,
+    call: fast::call::<Open>,
+    call_guarded: fast::call::<Guarded>,
+    reply_wait: fast::reply_wait::<Open>,
+    reply_wait_guarded: fast::reply_wait::<Guarded>,
     signal: fast::signal,
     identify: fast::identify,
     attach: fast::attach,

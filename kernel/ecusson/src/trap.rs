@@ -11,6 +11,7 @@ use ecusson_core::thread::{Fault, Thread};
 use ecusson_core::{Ref, Store};
 use ecusson_x86::io_apic::{self, Mask, Trigger};
 use ecusson_x86::lock::{Guard, KERNEL};
+use ecusson_x86::switch::Guarded;
 use ecusson_x86::{apic, clock, power, serial, svm, switch, tlb};
 
 use crate::log;
@@ -24,7 +25,7 @@ const PAGE_FAULT: u64 = 14;
 /// The slow path of a system call, whose registers are in the current thread's context.
 pub(crate) fn system_call() {
     let kernel = KERNEL.lock();
-    let core = kernel.this_core();
+    let core = kernel.user_core();
     match kernel.fast_saved(core, clock::now()) {
         Some(next) => switch::to_thread(&kernel, core, next),
         None => enter_with(kernel, |kernel| kernel.syscall()),
@@ -85,10 +86,10 @@ fn exception(vector: u64, code: u64) {
     };
     let fault = Fault { vector, code, address };
     let kernel = KERNEL.lock();
-    match kernel.fast_fault(kernel.this_core(), fault) {
+    match kernel.fast_fault(kernel.user_core(), fault) {
         Some(()) => {
             switch::registers_are_saved();
-            switch::fast(&kernel, kernel.this_core(), 0);
+            switch::fast::<Guarded>(&kernel, kernel.this_core(), 0);
         }
         None => {
             switch::note_full_context(&kernel);

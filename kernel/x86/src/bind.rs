@@ -8,14 +8,15 @@ use crate::lock::Guard;
 /// * `main`: `fn(&'static BootInfo) -> !`, on the booting core;
 /// * `core_main`: `fn() -> !`, on every other core once it is set up;
 /// * `call`: `fn(slot) -> Fast`, when no capability goes with the message; `reply_wait`: `fn() -> Fast`, without deadline and
-///   capability; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, words 1 to 3) -> Fast`, `Invoke` of
+///   capability; of both a second one for processors with work at the border; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, words 1 to 3) -> Fast`, `Invoke` of
 ///   these operations. All answer [`Fast::no`] when the case is not theirs;
 /// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
 /// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop;
 /// * `guest_exit`: `fn()`, a guest left the processor.
 #[macro_export]
 macro_rules! bind_kernel {
-    (main: $main:path, core_main: $core_main:path, call: $call:path, reply_wait: $reply_wait:path, signal: $signal:path,
+    (main: $main:path, core_main: $core_main:path, call: $call:path, call_guarded: $call_guarded:path,
+     reply_wait: $reply_wait:path, reply_wait_guarded: $reply_wait_guarded:path, signal: $signal:path,
      identify: $identify:path, attach: $attach:path, system_call: $system_call:path, trap: $trap:path,
      guest_exit: $guest_exit:path $(,)?) => {
         const _: () = {
@@ -34,6 +35,14 @@ macro_rules! bind_kernel {
             #[unsafe(no_mangle)]
             extern "C" fn ecusson_fast_reply_wait() -> $crate::Fast {
                 $reply_wait()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_call_guarded(slot: u64) -> $crate::Fast {
+                $call_guarded(slot)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn ecusson_fast_reply_wait_guarded() -> $crate::Fast {
+                $reply_wait_guarded()
             }
             #[unsafe(no_mangle)]
             extern "C" fn ecusson_fast_signal(slot: u64, bits: u64) -> $crate::Fast {

@@ -78,9 +78,7 @@ pub(crate) fn vector_address(vector: usize) -> u64 {
 /// # Safety
 /// This core's tables are loaded and EFER.SCE is set.
 pub(crate) unsafe fn set_up_syscall(border_work: u8) {
-    use crate::mitigations::{BARRIER_ON_ENTRY, CLEAR_BUFFERS};
-    let guarded = border_work & (CLEAR_BUFFERS | BARRIER_ON_ENTRY) != 0;
-    let entry = if guarded {
+    let entry = if border_work != 0 {
         ecusson_syscall_guarded as *const ()
     } else {
         ecusson_syscall as *const ()
@@ -174,10 +172,10 @@ core::arch::global_asm!(
 );
 
 // System calls. On entry: rcx = rip, r11 = rflags, rsp the user's, all flags clear. Two versions of the same code: the
-// second one runs the predictor barrier on entry and clears buffers on exit.
+// second one does the work at the border that some processors need.
 #[cfg(target_os = "none")]
 core::arch::global_asm!(
-    ".macro ECUSSON_SYSCALL name, barrier, clear",
+    ".macro ECUSSON_SYSCALL name, barrier, clear, variant",
     ".p2align 6",
     ".global \\name",
     "\\name:",
@@ -193,7 +191,7 @@ core::arch::global_asm!(
     "test rsi, rsi", // a capability goes with the message
     "jnz 7f",
     "push rdi", // for the slow path
-    "call ecusson_fast_call",
+    "call ecusson_fast_call\\variant",
     "test rax, rax",
     "jz 6f",
     "1:", // rax = thread, rdx = second word, message words in their registers
@@ -213,7 +211,7 @@ core::arch::global_asm!(
     "lea r9, [rdi + 1]", // neither a deadline (all ones) nor a capability
     "or r9, rsi",
     "jnz 7f",
-    "call ecusson_fast_reply_wait",
+    "call ecusson_fast_reply_wait\\variant",
     "test rax, rax",
     "jnz 1b",
     "mov eax, 1",
@@ -237,7 +235,11 @@ core::arch::global_asm!(
     "jne 5f",
     "push rdi",
     "call ecusson_fast_identify",
-    "jmp 12f",
+    "12:",
+    "test rax, rax",
+    "jnz 1b",
+    "mov eax, 4",
+    "jmp 8f",
     "5:",
     "cmp r12, {attach}", // other kinds use the number too: the function looks
     "jne 7f",
@@ -246,11 +248,7 @@ core::arch::global_asm!(
     "mov rdx, r14",
     "mov rcx, r15",
     "call ecusson_fast_attach",
-    "12:",
-    "test rax, rax",
-    "jnz 1b",
-    "mov eax, 4",
-    "jmp 8f",
+    "jmp 12b",
     "6:",
     "xor eax, eax",
     "8:",
@@ -274,6 +272,12 @@ core::arch::global_asm!(
     ".endm",
     ".macro ECUSSON_CLEAR", // VERW with a memory operand clears the buffers
     "verw word ptr [rip + ecusson_verw_selector]",
+    ".endm",
+    ".macro ECUSSON_CLEAR_IF_ASKED",
+    "test byte ptr gs:[{border_work}], {clear_bit}",
+    "jz 11f",
+    "ECUSSON_CLEAR",
+    "11:",
     ".endm",
     // All registers but rsp, in the order of `KernelFrame`.
     ".macro ECUSSON_PUSH",
@@ -314,7 +318,7 @@ core::arch::global_asm!(
     ".pushsection .text.entry, \"ax\"",
     ".global ecusson_trap_entry, ecusson_paranoid_entry",
     "ECUSSON_SYSCALL ecusson_syscall, ECUSSON_NOTHING, ECUSSON_NOTHING",
-    "ECUSSON_SYSCALL ecusson_syscall_guarded, ECUSSON_BARRIER, ECUSSON_CLEAR",
+    "ECUSSON_SYSCALL ecusson_syscall_guarded, ECUSSON_BARRIER, ECUSSON_CLEAR_IF_ASKED, _guarded",
     // The slow path: rax = number, rdi and rsi as the caller had them, message words in their registers.
     "ecusson_slow:",
     "mov r8, gs:[{current}]",
@@ -356,10 +360,7 @@ core::arch::global_asm!(
     "swapgs",
     "sysretq",
     "2:",
-    "test byte ptr gs:[{border_work}], {clear_bit}",
-    "jz 3f",
-    "ECUSSON_CLEAR",
-    "3:",
+    "ECUSSON_CLEAR_IF_ASKED",
     "cmp byte ptr gs:[{full}], 1",
     "jb 1b",
     "ja ecusson_enter_guest",

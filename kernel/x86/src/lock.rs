@@ -165,4 +165,15 @@ impl Guard<'_> {
             &*core
         }
     }
+
+    /// As [`Guard::this_core`], in an entry from user mode: the core has a current thread.
+    #[inline(always)]
+    #[must_use]
+    pub fn user_core(&self) -> &Core {
+        let core = self.this_core();
+        // SAFETY: a core leaves for user mode only with a thread that is current (`entry`: else it idles), and no other core
+        // changes whom this one has as its current thread.
+        unsafe { core::hint::assert_unchecked(core.current.get().is_some()) };
+        core
+    }
 }

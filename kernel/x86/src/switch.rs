@@ -22,9 +22,50 @@ use crate::percpu::{CoreBlock, here};
 use crate::store::direct;
 use crate::svm;
 
+/// What else a fast path does when it changes the address space: nothing, or what this processor's policy asks for. Entry code
+/// knows which, so that the one that most processors need makes no test.
+pub trait Border {
+    /// Between two protection domains.
+    fn cross();
+}
+
+/// For processors that have no work there.
+#[derive(Debug)]
+pub struct Open;
+
+impl Border for Open {
+    #[inline(always)]
+    fn cross() {}
+}
+
+/// For all others, and for whoever does not know.
+#[derive(Debug)]
+pub struct Guarded;
+
+impl Border for Guarded {
+    #[inline(always)]
+    fn cross() {
+        // Changes no register, so that the fast paths keep theirs over a call that most processors do not need.
+        // SAFETY: the stub saves what it uses, aligns the stack itself, and calls `ecusson_leave_predictions`. `nostack` as in
+        // `lock::serve_flush`: this target has no red zone.
+        #[cfg(target_os = "none")]
+        unsafe {
+            core::arch::asm!(
+                "test byte ptr gs:[{work}], {bits}",
+                "jz 2f",
+                "call ecusson_predictions_stub",
+                "2:",
+                work = const crate::percpu::BORDER_WORK,
+                bits = const BARRIER_ON_SWITCH | FILL_RETURNS,
+                options(nostack),
+            );
+        }
+    }
+}
+
 /// Loads a root table, if it is not loaded, and tells the core, whose shootdowns go to the cores that have a root loaded.
 #[inline(always)]
-fn load_root(core: &Core, root: u64) {
+fn load_root<B: Border>(core: &Core, root: u64) {
     if core.loaded_root.get() == root {
         return;
     }
@@ -33,21 +74,7 @@ fn load_root(core: &Core, root: u64) {
     // stay mapped; its lower half is user mode's business. The core keeps its tables until the space is in no CR3. Written
     // here and not by `x86::controlregs`, which does not say that it leaves the stack alone: the compiler would align it.
     unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
-    // Changes no register, so that the fast paths keep theirs over a call that most processors do not need.
-    // SAFETY: the stub saves what it uses, aligns the stack itself, and calls `ecusson_leave_predictions`. `nostack` as in
-    // `lock::serve_flush`: this target has no red zone.
-    #[cfg(target_os = "none")]
-    unsafe {
-        core::arch::asm!(
-            "test byte ptr gs:[{work}], {bits}",
-            "jz 2f",
-            "call ecusson_predictions_stub",
-            "2:",
-            work = const crate::percpu::BORDER_WORK,
-            bits = const BARRIER_ON_SWITCH | FILL_RETURNS,
-            options(nostack),
-        );
-    }
+    B::cross();
 }
 
 /// Drops what the predictors learned in another protection domain.
@@ -76,7 +103,7 @@ fn fill_returns() {
 /// After a fast path that switched: both threads are of this core and have neither FPU state nor ports; run next is who the
 /// core says.
 #[inline(always)]
-pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Option<Fast> {
+pub fn fast<B: Border>(kernel: &Guard<'_>, core: &Core, second: u64) -> Option<Fast> {
     let name = core.current.get()?;
     let address = direct(name.address());
     // SAFETY: GS points at this core's block; the word is the one that `CoreBlock::current` writes.
@@ -84,7 +111,7 @@ pub fn fast(kernel: &Guard<'_>, core: &Core, second: u64) -> Option<Fast> {
         core::arch::asm!("mov gs:[{}], {}", const crate::percpu::CURRENT, in(reg) address,
             options(nostack, preserves_flags));
     }
-    load_root(core, kernel.store.thread(name).root.get());
+    load_root::<B>(core, kernel.store.thread(name).root.get());
     Some(Fast::to(address, second))
 }
 
@@ -221,7 +248,7 @@ fn change_space(core: &Core, root: u64) {
     if core.loaded_root.get() != root {
         descriptors::drop_selectors();
     }
-    load_root(core, root);
+    load_root::<Guarded>(core, root);
 }
 
 /// Changes whenever some domain's ports do, on any core: bitmaps filled before are stale. Written and read under the lock.

@@ -44,12 +44,12 @@ const RULES: &[Rule] = &[
         members: &["kernel/abi", "kernel/core"],
         // The lock is here because flush counters are read without it; the logger because its trait is unsafe
         // (`specs/adr/0006-lock-and-logger-in-x86.md`).
-        others: Others::Only(&["x86", "bitfield", "bitflags", "static_assertions", "spin", "defmt"]),
+        others: Others::Only(&["x86", "bitfield", "bitflags", "static_assertions", "defmt"]),
     },
     Rule {
         folder: "kernel/ecusson",
         members: &["kernel/abi", "kernel/core", "kernel/x86"],
-        others: Others::Only(&["spin", "defmt", "x86", "static_assertions"]),
+        others: Others::Only(&["defmt", "x86", "static_assertions"]),
     },
     Rule {
         folder: "boot/payload",

@@ -105,7 +105,12 @@ impl World {
             self.kernel.syscall();
         }
         self.leave();
-        self.answer_of(name)
+        let answer = self.answer_of(name);
+        let answers_words = call <= Syscall::ReplyWait as u64 || call == Syscall::Invoke as u64;
+        if matches!(answer, Some(Err(_))) || answer.is_some() && !answers_words {
+            assert_eq!(thread.context.words(), words, "words are kept");
+        }
+        answer
     }
 
     /// What the machine layer does on the way out, and what every test relies on.

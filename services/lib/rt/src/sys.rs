@@ -112,6 +112,31 @@ fn one_word(number: Syscall, first: u64, second: u64, word: u64) -> (Status, u64
     (Status(status), result, reply)
 }
 
+/// For calls that read word 0 at most and whose answer has no words: the kernel gives all words back as they were, so that the
+/// others need not be set or saved.
+#[inline(always)]
+fn kept_words(number: Syscall, first: u64, word: u64) -> (Status, u64) {
+    let status: u64;
+    let result: u64;
+    // SAFETY: as in `six_words`; `specs/abi.md` promises that these calls keep the words.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as u64 => status,
+            inlateout("rdi") first => _,
+            inlateout("rsi") 0_u64 => _,
+            lateout("rdx") result,
+            in("r12") word,
+            lateout("rcx") _,
+            lateout("r8") _,
+            lateout("r9") _,
+            lateout("r10") _,
+            lateout("r11") _,
+        );
+    }
+    (Status(status), result)
+}
+
 /// Calls a portal.
 #[inline(always)]
 #[must_use]
@@ -173,21 +198,21 @@ pub fn breakpoint() {
 #[inline(always)]
 #[must_use]
 pub fn signal(slot: u64, bits: u64) -> Answer {
-    without_words(one_word(Syscall::Signal, slot, 0, bits))
+    without_words(kept_words(Syscall::Signal, slot, bits))
 }
 
 /// Waits for signals of the bound notification or a deadline (absolute TSC).
 #[inline(always)]
 #[must_use]
 pub fn wait(deadline: u64) -> Answer {
-    without_words(one_word(Syscall::Wait, deadline, 0, 0))
+    without_words(kept_words(Syscall::Wait, deadline, 0))
 }
 
 /// Runs this thread's vCPU until an exit, a signal or a deadline (absolute TSC); `flags` are of `ecusson_abi::vcpu::run`.
 #[inline(always)]
 #[must_use]
 pub fn vcpu_run(deadline: u64, flags: u64) -> Answer {
-    without_words(one_word(Syscall::VcpuRun, deadline, 0, flags))
+    without_words(kept_words(Syscall::VcpuRun, deadline, flags))
 }
 
 /// Operates on an object; word 0 is the operation.
@@ -201,14 +226,13 @@ pub fn invoke(slot: u64, words: Words) -> Answer {
 #[inline(always)]
 #[must_use]
 pub fn invoke_one(slot: u64, operation: u64) -> (Status, u64) {
-    let (status, result, _) = one_word(Syscall::Invoke, slot, 0, operation);
-    (status, result)
+    kept_words(Syscall::Invoke, slot, operation)
 }
 
 /// Lets the next thread of the same priority run.
 #[inline(always)]
 pub fn yield_now() {
-    let _ = one_word(Syscall::Yield, 0, 0, 0);
+    let _ = kept_words(Syscall::Yield, 0, 0);
 }
 
 /// Writes bytes to the kernel's log, 40 at a time. Kernels without that system call ignore it.
@@ -330,7 +354,7 @@ pub fn selectors() -> u64 {
 }
 
 #[inline(always)]
-fn without_words((status, second, _): (Status, u64, u64)) -> Answer {
+fn without_words((status, second): (Status, u64)) -> Answer {
     Answer {
         status,
         second,
