@@ -21,10 +21,10 @@ multiboot2_header:
     .short 6                            // modules aligned to pages
     .short 0
     .long 8
-    .short 10                           // relocatable (Multiboot2 2.0, 3.1.13): 16 MiB to 4 GiB, whole pages, lowest
+    .short 10                           // relocatable (Multiboot2 2.0, 3.1.13): 16 MiB to 4 GiB, lowest; 2 MiB pages stay aligned
     .short 1
     .long 24
-    .long 0x1000000, 0xffffffff, 4096, 1
+    .long 0x1000000, 0xffffffff, 0x200000, 1
     .short 0                            // end
     .short 0
     .long 8
