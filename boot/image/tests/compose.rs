@@ -11,7 +11,7 @@ use ecusson_image::elf::flatten::{FlattenError, flatten};
 use ecusson_image::elf::write::{AttachError, attach_payload};
 use ecusson_image::{Artifacts, Image, Manifest, Source, artifacts, check, compose, graph};
 use ecusson_manifest::boot_table::label;
-use ecusson_manifest::composition::Target;
+use ecusson_manifest::composition::{Control, Start, Target};
 use ecusson_manifest::layout::{self, slots};
 use ecusson_manifest::{BootTable, Composition, Entry};
 use ecusson_payload::{PAYLOAD_LOCATION_MAGIC, PayloadHeader, PayloadLocation};
@@ -175,6 +175,9 @@ fn each_boot_table_names_what_the_composition_gives() {
                 Entry::File { slot, address, .. } => {
                     matches!(target(slot), Some(Target::File { address: same, .. }) if same == address)
                 }
+                Entry::Controlled { notification_slot, .. } => {
+                    matches!(target(notification_slot), Some(Target::Notification { .. }))
+                }
                 Entry::Client { .. } | Entry::Signalled { .. } => true,
             };
             assert!(good, "{}: {entry:?}", process.name);
@@ -306,6 +309,44 @@ fn memory_counts_the_files_too() {
     check(&manifest).expect("without the programs it fits");
     let problems = compose(&manifest, &artifacts).unwrap_err();
     assert!(note(&problems, "pages: the image"), "{problems:#?}");
+}
+
+#[test]
+fn instances_are_processes_of_their_own_under_control() {
+    let image = image();
+    let composition = &image.composition;
+    let names: Vec<&str> = composition
+        .processes
+        .iter()
+        .map(|process| process.name.as_str())
+        .collect();
+    assert_eq!(names[5..], ["guest-b.0", "guest-b.1"]);
+    let starts: Vec<Start> = composition.processes.iter().map(|process| process.start).collect();
+    assert_eq!(starts[4..], [Start::Boot, Start::Demand, Start::Demand]);
+    let control = |process, bit| Control {
+        process,
+        notification: 0,
+        bit,
+    };
+    assert_eq!(composition.processes[3].controls, [control(5, 4), control(6, 5)]);
+    let (_, bytes, header) = payload(&image.elf);
+    let bundle = &bytes[header.bundle.offset as usize..];
+    let table = |process: usize| {
+        BootTable::decode(&bundle[composition.processes[process].boot_table.offset as usize..]).unwrap()
+    };
+    let controlled: Vec<_> = table(3)
+        .entries()
+        .filter_map(|entry| match entry {
+            Entry::Controlled { name, number, bit, .. } => Some((name, number, bit)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(controlled, [("guest-b.0", 0, 4), ("guest-b.1", 1, 5)]);
+    assert_eq!(table(5).header().process, "guest-b.0");
+    assert_eq!(table(5).signal("nic.irq").map(|(_, bit)| bit), Some(20));
+    assert_eq!(table(6).signal("nic.irq").map(|(_, bit)| bit), Some(21), "a bit each");
+    let clients = [label(0, 2), label(0, 3)].map(|label| table(0).client(label));
+    assert_eq!(clients, [Some("guest-b.0"), Some("guest-b.1")], "a label each");
 }
 
 #[test]

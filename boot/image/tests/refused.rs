@@ -76,6 +76,7 @@ fn every_rule_has_a_refused_manifest() {
         "budget",
         "call-cycle",
         "chain-too-deep",
+        "controls",
         "dma-statement",
         "duplicate-name",
         "format",

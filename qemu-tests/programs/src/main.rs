@@ -11,12 +11,15 @@
 //! | `overflower` | calls itself until its stack ends |
 //! | `file-reader` | checks data files, dies once and checks them again |
 //! | `file-holder` | holds the same file meanwhile, then ends the test |
+//! | `keeper` | starts, stops and restarts the workers, then ends the test |
+//! | `worker.N` | says that it runs; then 0 exits, 1 crashes, 2 waits |
 //! | `survivor` | calls `crasher` until that was restarted twice, then ends the test |
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 mod files;
+mod instances;
 mod parts;
 
 use ecusson_rt::environment;

@@ -8,7 +8,7 @@ use ecusson_rt::cap::kind::Portal;
 use ecusson_rt::time::Clock;
 use ecusson_rt::{Cap, Failure, Server, environment, println, serve, sys};
 
-use crate::files;
+use crate::{files, instances};
 
 /// Port that ends QEMU: status `value << 1 | 1`.
 const DEBUG_EXIT: u16 = 0xF4;
@@ -35,6 +35,8 @@ pub(crate) fn play(name: &str, thread: u16, table: &BootTable<'_>) -> ! {
         "panicker" => panic!("as the test wants"),
         "file-reader" => files::read(),
         "file-holder" => files::hold(),
+        "keeper" => instances::keep(),
+        "worker.0" | "worker.1" | "worker.2" => instances::work(name, table),
         "survivor" => call_crasher(table),
         other => panic!("no part is called {other}"),
     }
@@ -69,7 +71,7 @@ fn deepen(depth: u64) -> u64 {
     deepen(depth + 1) ^ core::hint::black_box(depth)
 }
 
-fn portal(table: &BootTable<'_>, name: &str) -> Cap<Portal> {
+pub(crate) fn portal(table: &BootTable<'_>, name: &str) -> Cap<Portal> {
     match table.portal(name) {
         Some(slot) => Cap::at(u64::from(slot)),
         None => panic!("the manifest draws no edge {name}"),

@@ -3,6 +3,7 @@
 //! Key types: [`Backoff`], [`End`], [`Decision`]. Asked by [`crate::supervise`] at every end.
 
 use ecusson_manifest::composition::{Restart, RestartPolicy};
+use ecusson_proto::supervisor::Ended;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub enum End {
     Failure,
     /// It said that it was finished, with success.
     Finished,
+}
+
+impl End {
+    /// What an end counts as.
+    #[must_use]
+    pub fn of(ended: Ended) -> Self {
+        match ended {
+            Ended::Exited(0) => Self::Finished,
+            _ => Self::Failure,
+        }
+    }
 }
 
 /// What happens next.

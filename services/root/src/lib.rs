@@ -2,7 +2,7 @@
 //!
 //! Key function: [`start`]; key type: [`Supervisor`]. The path: `start` reads the composition; [`machine`] holds root's
 //! authority and slots; [`make`] builds a process of objects; [`edges`] fills capability tables; [`supervise`] serves faults
-//! and requests. What needs no kernel ([`backoff`], [`budget`], [`label`], [`report`], [`slots`]) is tested on the host.
+//! and requests, `control` those about processes that are started on demand. What needs no kernel ([`backoff`], [`budget`], [`label`], [`report`], [`slots`]) is tested on the host.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod backoff;
 pub mod budget;
+mod control;
 pub mod edges;
 pub mod label;
 pub mod machine;

@@ -49,6 +49,8 @@ pub struct Machine {
     /// Shared regions, in the composition's order.
     regions: Vec<Cap<Region>>,
     slots: RefCell<Slots>,
+    /// Memory of processes that ended and are not made again by themselves, each with its pages.
+    spare: RefCell<Vec<(u64, Cap<Memory>)>>,
     cores: u64,
     ticks_per_us: u64,
 }
@@ -71,6 +73,7 @@ impl Machine {
             bundle_window: None,
             regions: Vec::new(),
             slots: RefCell::default(),
+            spare: RefCell::default(),
             cores: cores.max(1),
             ticks_per_us: (ticks_per_second / 1_000_000).max(1),
         };
@@ -231,6 +234,23 @@ impl Machine {
             }
             Err(refused)
         })
+    }
+
+    /// Pages for a process: those of one that was as large and ended, or new ones.
+    ///
+    /// # Errors
+    /// As [`Machine::split`].
+    pub fn take_memory(&self, pages: u64) -> Result<Cap<Memory>, Trouble> {
+        let mut spare = self.spare.borrow_mut();
+        match spare.iter().position(|(size, _)| *size == pages) {
+            Some(index) => Ok(spare.swap_remove(index).1),
+            None => self.split(pages),
+        }
+    }
+
+    /// Takes a process's Memory back, reclaimed, for the next that is as large: the kernel does not join what it split.
+    pub fn keep_memory(&self, pages: u64, memory: Cap<Memory>) {
+        self.spare.borrow_mut().push((pages, memory));
     }
 
     fn make_shared(&self, region: &SharedRegion) -> Result<Cap<Region>, Trouble> {

@@ -34,6 +34,12 @@ impl FaultReport {
         }
     }
 
+    /// Vector of the exception.
+    #[must_use]
+    pub fn vector(&self) -> u64 {
+        self.vector
+    }
+
     /// Name of the exception (AMD APM vol. 2, table 8-1).
     fn name(&self) -> &'static str {
         match self.vector {

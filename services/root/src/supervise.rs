@@ -9,8 +9,8 @@ use core::fmt;
 
 use ecusson_abi::{NO_DEADLINE, Words, fault};
 use ecusson_manifest::Composition;
-use ecusson_manifest::composition::Process;
-use ecusson_proto::supervisor::{BAD_OPERATION, OK, Request};
+use ecusson_manifest::composition::{Process, Start};
+use ecusson_proto::supervisor::{BAD_OPERATION, Ended, OK, Request};
 use ecusson_rt::cap::kind::Memory;
 use ecusson_rt::{Cap, Progress, Server, println, sys};
 
@@ -33,27 +33,31 @@ const RECLAIM_STEPS: u32 = 8;
 /// Root at work.
 #[derive(Debug)]
 pub struct Supervisor {
-    composition: &'static Composition,
-    machine: Machine,
-    records: Vec<Record>,
+    pub(crate) composition: &'static Composition,
+    pub(crate) machine: Machine,
+    pub(crate) records: Vec<Record>,
 }
 
 /// What root knows of a process.
 #[derive(Debug, Default)]
-struct Record {
+pub(crate) struct Record {
     memory: Option<Cap<Memory>>,
-    objects: Option<Objects>,
-    state: State,
+    pub(crate) objects: Option<Objects>,
+    pub(crate) state: State,
     backoff: Backoff,
     /// When it was started last.
     started: u64,
     /// What it said before it faulted.
     last_words: Vec<u8>,
+    /// How often it was started.
+    pub(crate) starts: u64,
+    /// How it ended last.
+    pub(crate) ended: Option<Ended>,
 }
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     /// It never was, or it ended for good.
     #[default]
     Ended,
@@ -94,13 +98,14 @@ impl Supervisor {
         }
     }
 
-    /// Makes all processes, then draws all edges, then starts all: nobody runs before everybody he may talk to exists.
+    /// Makes all processes of the boot, then draws all edges, then starts all: nobody runs before everybody he may talk to exists.
     pub fn start_all(&mut self) {
         for stage in [Self::make, Self::fill, Self::run] as [Stage; 3] {
             for index in 0..self.records.len() {
-                let is_pending = self.records.get(index).is_some_and(|record| !is_dying(record));
+                let starts_now = self.process(index).is_ok_and(|process| process.start == Start::Boot);
+                let is_pending = starts_now && self.records.get(index).is_some_and(|record| !is_dying(record));
                 if is_pending && let Err(trouble) = stage(self, index) {
-                    self.died(index, End::Failure, format_args!("{trouble}"));
+                    self.died(index, Ended::NotMade, format_args!("{trouble}"));
                 }
             }
         }
@@ -120,7 +125,7 @@ impl Supervisor {
         let (machine, composition) = (&self.machine, self.composition);
         let record = self.records.get_mut(index).ok_or(Trouble::Index("a process"))?;
         if record.memory.is_none() {
-            record.memory = Some(machine.split(budget::process_pages(composition, index))?);
+            record.memory = Some(machine.take_memory(budget::process_pages(composition, index))?);
         }
         let memory = record.memory.as_ref().ok_or(Trouble::Index("memory"))?;
         let before = machine.slots_in_use();
@@ -161,6 +166,7 @@ impl Supervisor {
         let process = self.process(index)?;
         let record = self.record(index)?;
         record.started = sys::now();
+        record.starts += 1;
         record
             .objects
             .as_ref()
@@ -181,7 +187,8 @@ impl Supervisor {
     }
 
     /// A process is at its end: stops it, says why, and decides what comes next.
-    fn died(&mut self, index: usize, end: End, reason: fmt::Arguments<'_>) {
+    pub(crate) fn died(&mut self, index: usize, ended: Ended, reason: fmt::Arguments<'_>) {
+        let end = End::of(ended);
         let (Ok(process), now) = (self.process(index), sys::now()) else {
             return;
         };
@@ -195,7 +202,11 @@ impl Supervisor {
             State::Running => self.machine.ms_of_ticks(now.saturating_sub(record.started)),
             _ => 0,
         };
-        let decision = record.backoff.decide(&process.restart, end, ran_ms);
+        let decision = match process.start {
+            Start::Boot => record.backoff.decide(&process.restart, end, ran_ms),
+            Start::Demand => Decision::Stay,
+        };
+        record.ended = Some(ended);
         let again_at = match decision {
             Decision::Restart { after_ms } => Some(now + self.machine.ticks_of_us(after_ms * 1000)),
             Decision::Stay | Decision::GiveUp { .. } => None,
@@ -208,7 +219,7 @@ impl Supervisor {
             Decision::GiveUp { restarts } => {
                 println!("root: {name} died: {reason}; giving up after {restarts} restarts");
             }
-            Decision::Stay if end == End::Finished => println!("root: {name} {reason}"),
+            Decision::Stay if end == End::Finished || ended == Ended::Stopped => println!("root: {name} {reason}"),
             Decision::Stay => println!("root: {name} died: {reason}; not restarted"),
         }
     }
@@ -219,30 +230,33 @@ impl Supervisor {
             .get_mut(index)
             .map(|record| core::mem::take(&mut record.last_words));
         let said = said.unwrap_or_default();
+        let report = FaultReport::new(words);
+        let ended = Ended::Faulted(report.vector());
         match core::str::from_utf8(&said) {
-            Ok(text) if !text.is_empty() => self.died(index, End::Failure, format_args!("{text}")),
-            _ => self.died(index, End::Failure, format_args!("{}", FaultReport::new(words))),
+            Ok(text) if !text.is_empty() => self.died(index, ended, format_args!("{text}")),
+            _ => self.died(index, ended, format_args!("{report}")),
         }
     }
 
-    fn request(&mut self, index: usize, words: &Words) -> u64 {
+    fn request(&mut self, index: usize, words: &Words) -> Words {
+        let code = |code| [code, 0, 0, 0, 0, 0];
         match Request::decode(words) {
             Some(Request::Panic(piece)) => {
                 let Some(record) = self.records.get_mut(index) else {
-                    return BAD_OPERATION;
+                    return code(BAD_OPERATION);
                 };
                 let room = TEXT_BYTES.saturating_sub(record.last_words.len());
                 record
                     .last_words
                     .extend(piece.as_bytes().iter().take(room).map(|byte| printable(*byte)));
-                OK
+                code(OK)
             }
-            Some(Request::Exit { code }) => {
-                let end = if code == 0 { End::Finished } else { End::Failure };
-                self.died(index, end, format_args!("exited with code {code}"));
-                OK
+            Some(Request::Exit { code: exit }) => {
+                self.died(index, Ended::Exited(exit), format_args!("exited with code {exit}"));
+                code(OK)
             }
-            None => BAD_OPERATION,
+            Some(Request::Control { number, order }) => self.control(index, number, order),
+            None => code(BAD_OPERATION),
         }
     }
 
@@ -273,6 +287,19 @@ impl Supervisor {
             objects.release(&self.machine);
         }
         record.state = again_at.map_or(State::Ended, |again_at| State::Waiting { again_at });
+        if again_at.is_none() {
+            self.gone(index);
+        }
+    }
+
+    /// A process is gone for now: its pages are there for others, and its controller hears of it.
+    fn gone(&mut self, index: usize) {
+        let pages = budget::process_pages(self.composition, index);
+        let memory = self.records.get_mut(index).and_then(|record| record.memory.take());
+        memory
+            .into_iter()
+            .for_each(|memory| self.machine.keep_memory(pages, memory));
+        self.tell_controller(index);
     }
 }
 
@@ -306,7 +333,7 @@ impl Server for Supervisor {
                 self.faulted(process, &words);
                 [fault::STOP, 0, 0, 0, 0, 0]
             }
-            Some(Caller::Request { process }) => [self.request(process, &words), 0, 0, 0, 0, 0],
+            Some(Caller::Request { process }) => self.request(process, &words),
             None => [BAD_OPERATION, 0, 0, 0, 0, 0],
         }
     }
@@ -320,7 +347,7 @@ impl Server for Supervisor {
                         record.state = State::Ended;
                     }
                     if let Err(trouble) = self.restart(index) {
-                        self.died(index, End::Failure, format_args!("{trouble}"));
+                        self.died(index, Ended::NotMade, format_args!("{trouble}"));
                     }
                 }
                 _ => {}

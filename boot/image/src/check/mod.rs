@@ -41,6 +41,7 @@ pub fn check(manifest: &Manifest) -> Result<Checked, Vec<Diagnostic>> {
     owners::check(manifest, &mut problems);
     let resolved = resolve::resolve(manifest, &mut problems);
     owners::check_bits(manifest, &resolved, &mut problems);
+    owners::check_controls(manifest, &resolved, &mut problems);
     calls::check(manifest, &resolved, &mut problems);
     let slots = slots::assign(manifest, &mut problems);
     memory::check(manifest, &memory::Programs::default(), &mut problems);

@@ -11,7 +11,11 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Diagnostic>) {
     unique(
         "process",
         None,
-        manifest.processes.iter().map(|process| &process.name),
+        manifest
+            .processes
+            .chunk_by(|left, right| left.section.span == right.section.span)
+            .filter_map(|section| section.first())
+            .map(|process| &process.section),
         problems,
     );
     unique(
@@ -21,7 +25,10 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Diagnostic>) {
         problems,
     );
     unique("file", None, manifest.files.iter().map(|file| &file.name), problems);
-    for process in &manifest.processes {
+    let sections = manifest
+        .processes
+        .chunk_by(|left, right| left.section.span == right.section.span);
+    for process in sections.filter_map(<[Process]>::first) {
         if process.name.value == "root" {
             problems.push(Diagnostic::error(
                 "duplicate-name",

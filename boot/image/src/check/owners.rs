@@ -1,16 +1,17 @@
-//! One owner each: interrupt lines, I/O ports, device memory, bits of notifications, the notification of a thread.
+//! One owner each: interrupt lines, I/O ports, device memory, bits of notifications, the notification of a thread, processes
+//! that are started on demand.
 //!
 //! Called by `check`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use ecusson_manifest::composition::InterruptLine;
+use ecusson_manifest::composition::{InterruptLine, Start};
 use ecusson_manifest::layout::PAGE_BYTES;
 
-use super::resolve::Resolved;
-use crate::diagnostic::{Diagnostic, Span};
-use crate::manifest::{Manifest, Process};
+use super::resolve::{Resolved, ResolvedProcess};
+use crate::diagnostic::{At, Diagnostic, Span};
+use crate::manifest::{Control, Manifest, Process};
 
 /// A range that somebody owns.
 struct Owned<'m> {
@@ -112,7 +113,9 @@ pub(super) fn check_bits(manifest: &Manifest, resolved: &Resolved, problems: &mu
         let signals = signals.filter_map(|(signal, target)| Some(((*target)?, &signal.bit)));
         let interrupts = process.interrupts.iter().zip(&own.interrupts);
         let interrupts = interrupts.filter_map(|(interrupt, target)| Some(((index, (*target)?), &interrupt.bit)));
-        for ((owner, notification), bit) in signals.chain(interrupts) {
+        let ends = ends(index, process, own);
+        let ends = ends.iter().map(|(target, bit)| (*target, bit));
+        for ((owner, notification), bit) in signals.chain(interrupts).chain(ends) {
             if let Some(place) = first.get(&(owner, notification, bit.value)) {
                 let owner = &manifest.processes[owner];
                 let name = format!("{}.{}", owner.name, owner.notifications[notification].name);
@@ -132,6 +135,68 @@ pub(super) fn check_bits(manifest: &Manifest, resolved: &Resolved, problems: &mu
             }
         }
         bound_twice(process, &own.notification_threads, problems);
+    }
+}
+
+/// The bits by which a process hears of the ends of those that it controls.
+fn ends(index: usize, process: &Process, own: &ResolvedProcess) -> Vec<((usize, usize), At<u64>)> {
+    let controls = process
+        .controls
+        .iter()
+        .zip(&own.controls)
+        .zip(&own.control_notifications);
+    let bits = controls.filter_map(|((control, controlled), notification)| {
+        let target = (index, (*notification)?);
+        let bits = (control.bit.value..).take(controlled.len());
+        Some(bits.map(move |bit| (target, At::new(bit, control.bit.span.clone()))))
+    });
+    bits.flatten().collect()
+}
+
+/// Who is started on demand has one controller, and who is started at boot has none.
+pub(super) fn check_controls(manifest: &Manifest, resolved: &Resolved, problems: &mut Vec<Diagnostic>) {
+    let mut controllers: BTreeMap<usize, &Control> = BTreeMap::new();
+    for (process, own) in manifest.processes.iter().zip(&resolved.processes) {
+        for (control, controlled) in process.controls.iter().zip(&own.controls) {
+            let Some(first) = controlled.first().copied() else {
+                continue;
+            };
+            let section = &manifest.processes[first];
+            if section.start.value == Start::Boot {
+                problems.push(
+                    Diagnostic::error(
+                        "controls",
+                        control.process.span.clone(),
+                        format!("`{}` is started at boot: nobody controls it", control.process),
+                        "give it `start = \"demand\"`, or leave it out of `controls`",
+                    )
+                    .context(section.section.span.clone(), "started at boot"),
+                );
+            } else if let Some(earlier) = controllers.get(&first) {
+                problems.push(
+                    Diagnostic::error(
+                        "two-owners",
+                        control.process.span.clone(),
+                        format!("`{}` has two controllers", control.process),
+                        "let one process control it, and serve the other by a portal",
+                    )
+                    .context(earlier.process.span.clone(), "controlled here, too"),
+                );
+            }
+            controllers.extend(controlled.iter().map(|process| (*process, control)));
+        }
+    }
+    let mut reported = BTreeSet::new();
+    for (index, process) in manifest.processes.iter().enumerate() {
+        let is_orphan = process.start.value == Start::Demand && !controllers.contains_key(&index);
+        if is_orphan && reported.insert(process.section.value.as_str()) {
+            problems.push(Diagnostic::error(
+                "controls",
+                process.start.span.clone(),
+                format!("nobody starts `{}`", process.section),
+                "name it in the `controls` of another process, or let it start at boot",
+            ));
+        }
     }
 }
 

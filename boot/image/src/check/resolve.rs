@@ -26,6 +26,10 @@ pub(crate) struct ResolvedProcess {
     pub(crate) maps: Vec<Option<usize>>,
     /// For each data file held: the file.
     pub(crate) files: Vec<Option<usize>>,
+    /// For each entry of `controls`: the processes of its section.
+    pub(crate) controls: Vec<Vec<usize>>,
+    /// For each entry of `controls`: the own notification.
+    pub(crate) control_notifications: Vec<Option<usize>>,
     /// For each interrupt: the own notification.
     pub(crate) interrupts: Vec<Option<usize>>,
 }
@@ -135,22 +139,41 @@ fn resolve_process(manifest: &Manifest, process: &Process, problems: &mut Vec<Di
         let remedy = format!("declare it with [file.{}]", used.file);
         resolved.files.push(find(&used.file, "file", &known, &remedy, problems));
     }
+    for control in &process.controls {
+        resolved
+            .controls
+            .push(find_section(manifest, &control.process, problems));
+        resolved
+            .control_notifications
+            .push(own_notification(process, &control.notification, problems));
+    }
     for interrupt in &process.interrupts {
-        let known: Vec<&str> = process
-            .notifications
-            .iter()
-            .map(|own| own.name.value.as_str())
-            .collect();
-        let remedy = format!("declare it with [[process.notification]] in process `{}`", process.name);
-        resolved.interrupts.push(find(
-            &interrupt.notification,
-            "own notification",
-            &known,
-            &remedy,
-            problems,
-        ));
+        resolved
+            .interrupts
+            .push(own_notification(process, &interrupt.notification, problems));
     }
     resolved
+}
+
+/// Index of a notification of this process.
+fn own_notification(process: &Process, wanted: &At<String>, problems: &mut Vec<Diagnostic>) -> Option<usize> {
+    let own = process.notifications.iter();
+    let known: Vec<&str> = own.map(|own| own.name.value.as_str()).collect();
+    let remedy = format!("declare it with [[process.notification]] in process `{}`", process.name);
+    find(wanted, "own notification", &known, &remedy, problems)
+}
+
+/// The processes of a section, in their order.
+fn find_section(manifest: &Manifest, wanted: &At<String>, problems: &mut Vec<Diagnostic>) -> Vec<usize> {
+    let sections = manifest.processes.iter().map(|process| process.section.value.as_str());
+    let known: Vec<&str> = sections.collect();
+    let remedy = "declare it with [[process]]; an instance is controlled with all of its section";
+    if find(wanted, "process section", &known, remedy, problems).is_none() {
+        return Vec::new();
+    }
+    let numbered = known.iter().enumerate();
+    let fitting = numbered.filter(|(_, section)| **section == wanted.value);
+    fitting.map(|(index, _)| index).collect()
 }
 
 /// Index of a thread of this process; the first when none is named.
@@ -201,7 +224,7 @@ fn find_owner<'n>(
     if name.is_empty() {
         return None;
     }
-    let Some((owner, thing)) = name.value.split_once('.') else {
+    let Some((owner, thing)) = name.value.rsplit_once('.') else {
         problems.push(Diagnostic::error(
             "unknown-name",
             name.span.clone(),
@@ -216,8 +239,13 @@ fn find_owner<'n>(
         .map(|process| process.name.value.as_str())
         .collect();
     let owner = At::new(owner.to_owned(), name.span.clone());
-    let remedy = "declare it with [[process]]; what the manifest does not name is not in the image";
-    Some((find(&owner, "process", &known, remedy, problems)?, thing))
+    let is_section = |process: &Process| process.section.value == owner.value && process.instances.is_some();
+    let remedy = if manifest.processes.iter().any(is_section) {
+        format!("`{owner}` has instances: write `{owner}.0`, and so on")
+    } else {
+        "declare it with [[process]]; what the manifest does not name is not in the image".to_owned()
+    };
+    Some((find(&owner, "process", &known, &remedy, problems)?, thing))
 }
 
 fn find_portal(

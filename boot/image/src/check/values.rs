@@ -22,7 +22,7 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Diagnostic>) {
     dma(manifest, problems);
     for process in &manifest.processes {
         table(process, problems);
-        devices(process, problems);
+        devices(manifest, process, problems);
         if process.threads.len() > THREADS_MAX {
             problems.push(Diagnostic::error(
                 "threads",
@@ -163,7 +163,7 @@ fn table(process: &Process, problems: &mut Vec<Diagnostic>) {
     }
 }
 
-fn devices(process: &Process, problems: &mut Vec<Diagnostic>) {
+fn devices(manifest: &Manifest, process: &Process, problems: &mut Vec<Diagnostic>) {
     for ports in &process.ports {
         let count = ports.count.value;
         if count == 0 || count > 0xffff || u32::from(ports.first.value) + count > 0x1_0000 {
@@ -190,6 +190,15 @@ fn devices(process: &Process, problems: &mut Vec<Diagnostic>) {
     }
     for signal in &process.signals {
         bit(&signal.bit, problems);
+    }
+    for control in &process.controls {
+        let mut instances = manifest.processes.iter();
+        let count = instances
+            .by_ref()
+            .filter(|other| other.section.value == control.process.value)
+            .count();
+        let last = control.bit.value.saturating_add(count.saturating_sub(1) as u64);
+        bit(&At::new(last, control.bit.span.clone()), problems);
     }
 }
 

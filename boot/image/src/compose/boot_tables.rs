@@ -50,6 +50,7 @@ pub(crate) fn encode(
     subject.mapped(&mut entries);
     subject.files(&mut entries);
     subject.devices(&mut entries);
+    subject.controlled(composition, &mut entries);
     subject.clients(&mut entries);
     subject.signalled(&mut entries);
     encode_table(&header, &entries)
@@ -169,6 +170,23 @@ impl<'m> Subject<'m> {
             });
         }
         entries.extend(self.slots.dma.map(|slot| Entry::Dma { slot }));
+    }
+
+    /// Whom it starts and stops.
+    fn controlled(&self, composition: &'m Composition, entries: &mut Vec<Entry<'m>>) {
+        for (number, control) in (0..).zip(&self.outlined.controls) {
+            let process = composition.processes.get(usize::from(control.process));
+            let slot = self.slots.notifications.get(usize::from(control.notification));
+            let (Some(process), Some(slot)) = (process, slot) else {
+                continue;
+            };
+            entries.push(Entry::Controlled {
+                name: &process.name,
+                number,
+                notification_slot: *slot,
+                bit: control.bit,
+            });
+        }
     }
 
     /// Who calls this process, with which label.

@@ -6,8 +6,8 @@
 use ecusson_abi::Rights;
 use ecusson_manifest::boot_table::label;
 use ecusson_manifest::composition::{
-    Capability, Composition, DataFile, Dma, Extent, Machine, Notification, Portal, Process, Program, SharedRegion,
-    Target, Thread,
+    Capability, Composition, Control, DataFile, Dma, Extent, Machine, Notification, Portal, Process, Program,
+    SharedRegion, Target, Thread,
 };
 use ecusson_manifest::layout::{self, PAGE_BYTES, slots as fixed};
 
@@ -115,11 +115,31 @@ fn outline_process(
         portals: portals.collect(),
         notifications: notifications.collect(),
         memory_pages: process.memory_pages.value,
+        start: process.start.value,
         restart: process.restart,
+        controls: controls(process, names),
         capabilities,
         receive_first: slots.receive_first,
         receive_count: process.receive_slots.value,
     }
+}
+
+/// Everyone that a process controls, in the order of its entries; requests count them so.
+fn controls(process: &manifest::Process, names: &ResolvedProcess) -> Vec<Control> {
+    let written = process
+        .controls
+        .iter()
+        .zip(&names.controls)
+        .zip(&names.control_notifications);
+    let each = written.flat_map(|((control, controlled), notification)| {
+        let bits = u8::try_from(control.bit.value).unwrap_or(u8::MAX)..=u8::MAX;
+        controlled.iter().zip(bits).map(move |(process, bit)| Control {
+            process: narrow(*process),
+            notification: notification.map_or(u16::MAX, narrow),
+            bit,
+        })
+    });
+    each.collect()
 }
 
 /// An index within a list that came through `u16` slots or that the checks kept small.

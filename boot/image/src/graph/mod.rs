@@ -11,7 +11,7 @@ pub use dot::dot;
 pub use svg::svg;
 
 use ecusson_manifest::Composition;
-use ecusson_manifest::composition::{InterruptLine, PortalMode, Process, Target};
+use ecusson_manifest::composition::{InterruptLine, PortalMode, Process, Start, Target};
 
 /// What a node stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,16 +37,18 @@ enum EdgeKind {
     Signal,
     MapRead,
     MapWrite,
+    Control,
 }
 
 impl EdgeKind {
     /// Every kind with what the legend says of it.
-    const ALL: [(EdgeKind, &'static str); 5] = [
+    const ALL: [(EdgeKind, &'static str); 6] = [
         (EdgeKind::PassiveCall, "call, passive portal"),
         (EdgeKind::ActiveCall, "call, active portal"),
         (EdgeKind::Signal, "signal"),
         (EdgeKind::MapRead, "maps read-only"),
         (EdgeKind::MapWrite, "maps read-write"),
+        (EdgeKind::Control, "starts and stops"),
     ];
 
     /// Line colour and dash pattern (SVG and Graphviz both know these).
@@ -57,11 +59,12 @@ impl EdgeKind {
             Self::Signal => "#5a7d2a",
             Self::MapRead => "#999999",
             Self::MapWrite => "#555555",
+            Self::Control => "#7a3f9d",
         }
     }
 
     fn is_dashed(self) -> bool {
-        matches!(self, Self::Signal | Self::MapRead)
+        matches!(self, Self::Signal | Self::MapRead | Self::Control)
     }
 }
 
@@ -105,6 +108,14 @@ impl Graph {
             edges
                 .extend(targets.filter_map(|capability| edge(composition, from, capability.rights, capability.target)));
         }
+        for (from, process) in composition.processes.iter().enumerate() {
+            edges.extend(process.controls.iter().map(|control| Edge {
+                from,
+                to: control.process.into(),
+                kind: EdgeKind::Control,
+                label: String::new(),
+            }));
+        }
         edges.retain(|edge: &Edge| edge.from < nodes.len() && edge.to < nodes.len());
         Self { nodes, edges }
     }
@@ -127,6 +138,9 @@ fn process_node(process: &Process) -> Node {
             "{name}priority {}, core {}{time}",
             thread.priority, thread.core
         ));
+    }
+    if process.start == Start::Demand {
+        lines.push("started on demand".to_owned());
     }
     if process.memory_pages > 0 {
         lines.push(format!("quota {} KiB", u64::from(process.memory_pages) * 4));

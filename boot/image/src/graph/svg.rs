@@ -11,7 +11,7 @@ use super::{Edge, EdgeKind, Graph, Node, NodeKind};
 /// Height of the legend below the picture.
 const LEGEND: f64 = 40.0;
 /// Least width, so that the legend fits.
-const LEAST_WIDTH: f64 = 820.0;
+const LEAST_WIDTH: f64 = 980.0;
 
 /// The capability graph as an `.svg` file.
 #[must_use]

@@ -4,13 +4,14 @@
 //! module `reader`), read by `check` and `compose`. Fields mean what `specs/manifest.md` says of the key of the same name.
 
 mod files;
+mod instances;
 mod parse;
 mod reader;
 
 pub use parse::FORMAT;
 pub(crate) use reader::nearest as reader_nearest;
 
-use ecusson_manifest::composition::{Dma, InterruptLine, PortalMode, Restart};
+use ecusson_manifest::composition::{Dma, InterruptLine, PortalMode, Restart, Start};
 
 use crate::diagnostic::{At, Span};
 
@@ -88,8 +89,14 @@ impl File {
 pub struct Process {
     /// Where the table is.
     pub span: Span,
-    /// Name.
+    /// Name; `section.N` for an instance.
     pub name: At<String>,
+    /// The name of its section, which several instances share.
+    pub section: At<String>,
+    /// Instances that its section asks for, if it says so.
+    pub instances: Option<At<u16>>,
+    /// Who starts it.
+    pub start: At<Start>,
     /// Cargo package.
     pub binary: At<String>,
     /// Memory quota in pages.
@@ -118,6 +125,8 @@ pub struct Process {
     pub signals: Vec<Signal>,
     /// Shared regions mapped.
     pub maps: Vec<Map>,
+    /// Processes that it starts and stops.
+    pub controls: Vec<Control>,
     /// Data files held.
     pub files: Vec<FileUse>,
     /// Interrupts owned.
@@ -210,6 +219,17 @@ pub struct Map {
     pub access: At<Access>,
     /// Fixed slot.
     pub slot: Option<At<u16>>,
+}
+
+/// One entry of `controls`: a section whose process, or each of whose instances, is started and stopped.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Name of the section.
+    pub process: At<String>,
+    /// The own notification that says that one ended.
+    pub notification: At<String>,
+    /// The bit for it; instance N has the N-th behind it.
+    pub bit: At<u64>,
 }
 
 /// One entry of `files`.

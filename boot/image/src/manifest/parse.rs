@@ -4,14 +4,15 @@
 //! Key function: [`Manifest::parse`]. Called by `boot/xtask`; calls `reader`.
 
 use ecusson_abi::{FAIR_PRIORITY, Rights, platform};
-use ecusson_manifest::composition::{Dma, InterruptLine, PortalMode, Restart, RestartPolicy};
+use ecusson_manifest::composition::{Dma, InterruptLine, PortalMode, Restart, RestartPolicy, Start};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::instances::expand;
 use super::reader::{Problems, TableReader, as_table};
 use super::{
-    Access, Call, File, FileUse, Interrupt, Machine, Manifest, Map, Mmio, Notification, Platform, Portal, Ports,
-    Process, Region, Root, Signal, Thread,
+    Access, Call, Control, File, FileUse, Interrupt, Machine, Manifest, Map, Mmio, Notification, Platform, Portal,
+    Ports, Process, Region, Root, Signal, Thread,
 };
 use crate::diagnostic::{At, Diagnostic, Source};
 
@@ -74,6 +75,9 @@ impl Manifest {
             processes: processes
                 .into_iter()
                 .map(|table| read_process(table, problems))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .flat_map(|section| expand(section, problems))
                 .collect(),
         }
     }
@@ -170,9 +174,15 @@ fn check_name(name: &At<String>, present: bool, problems: &mut Problems) {
 }
 
 fn read_process(mut table: TableReader<'_>, problems: &mut Problems) -> Process {
+    let name = name(&mut table, problems);
     let process = Process {
         span: table.span.clone(),
-        name: name(&mut table, problems),
+        section: name.clone(),
+        name,
+        instances: table.number("instances", problems),
+        start: table
+            .word("start", &[("boot", Start::Boot), ("demand", Start::Demand)], problems)
+            .unwrap_or(At::new(Start::Boot, table.span.clone())),
         binary: table.string("binary", problems),
         memory_pages: table.number_or("memory_pages", 0, problems),
         capability_slots: table.number_or("capability_slots", 256, problems),
@@ -193,6 +203,7 @@ fn read_process(mut table: TableReader<'_>, problems: &mut Problems) -> Process 
         calls: edges(&mut table, "calls", problems, read_call),
         signals: each(&mut table, "signals", "an entry of `signals`", problems, read_signal),
         maps: each(&mut table, "maps", "an entry of `maps`", problems, read_map),
+        controls: each(&mut table, "controls", "an entry of `controls`", problems, read_control),
         files: edges(&mut table, "files", problems, read_file_use),
         interrupts: each(
             &mut table,
@@ -424,6 +435,14 @@ fn read_map(table: &mut TableReader<'_>, problems: &mut Problems) -> Map {
             .word("access", &words, problems)
             .unwrap_or(At::new(Access::ReadOnly, table.span.clone())),
         slot: table.number("slot", problems),
+    }
+}
+
+fn read_control(table: &mut TableReader<'_>, problems: &mut Problems) -> Control {
+    Control {
+        process: table.string("process", problems),
+        notification: table.string("notification", problems),
+        bit: table.required_number("bit", problems),
     }
 }
 

@@ -143,6 +143,17 @@ pub enum Entry<'a> {
         /// Its length in bytes.
         bytes: u64,
     },
+    /// A process that this one starts and stops, by the requests of `ecusson_proto::supervisor` to root. No slot.
+    Controlled {
+        /// Its name: `section.N` for an instance.
+        name: &'a str,
+        /// What it is called in the requests: its place among all that this process controls.
+        number: u16,
+        /// Slot of the own notification by which root says that it ended.
+        notification_slot: u16,
+        /// The bit that says so, 0 to 63.
+        bit: u8,
+    },
 }
 
 /// The label that a server sees when client number `client` (from 0, in the manifest's order) calls its portal number

@@ -102,8 +102,12 @@ pub struct Process {
     pub notifications: Vec<Notification>,
     /// Pages of the Memory capability in [`crate::layout::slots::MEMORY`]; 0: none.
     pub memory_pages: u32,
-    /// What happens when it ends.
+    /// Who starts it.
+    pub start: Start,
+    /// What happens when it ends; for a process that is started on demand: nothing but that its controller is told.
     pub restart: Restart,
+    /// The processes that it starts and stops; requests count them from 0.
+    pub controls: Vec<Control>,
     /// Its capability table when it starts, in ascending order of slots, fixed slots included.
     pub capabilities: Vec<Capability>,
     /// First of the slots kept free for received capabilities.
@@ -196,6 +200,26 @@ pub enum PortalMode {
 pub struct Notification {
     /// Its name.
     pub name: String,
+}
+
+/// Who starts a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// Root, at boot.
+    Boot,
+    /// Its controller, when it wants. Until then there is nothing of it, not even memory.
+    Demand,
+}
+
+/// A process that is started and stopped by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// Which.
+    pub process: u16,
+    /// Which of the controller's notifications root signals when it ended.
+    pub notification: u16,
+    /// By which bit.
+    pub bit: u8,
 }
 
 /// When root starts a process again.

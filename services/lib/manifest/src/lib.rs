@@ -51,7 +51,7 @@ impl fmt::Display for DecodeError {
 impl core::error::Error for DecodeError {}
 
 /// Version of both formats; raised with every change of a type in this crate.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Checks magic and version, and returns what follows them.
 fn strip_header<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<&'a [u8], DecodeError> {

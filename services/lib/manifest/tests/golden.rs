@@ -3,8 +3,8 @@
 
 use ecusson_manifest::boot_table::{Entry, Header, encode, label, split_label};
 use ecusson_manifest::composition::{
-    Capability, Composition, DataFile, Dma, Extent, InterruptLine, Machine, Notification, Portal, PortalMode, Process,
-    Program, Restart, RestartPolicy, Segment, SharedRegion, Target, Thread,
+    Capability, Composition, Control, DataFile, Dma, Extent, InterruptLine, Machine, Notification, Portal, PortalMode,
+    Process, Program, Restart, RestartPolicy, Segment, SharedRegion, Start, Target, Thread,
 };
 use ecusson_manifest::{BootTable, DecodeError};
 
@@ -18,7 +18,7 @@ const HEADER: Header<'static> = Header {
 };
 
 /// One entry of each kind, in the order of their numbers.
-const ENTRIES: [Entry<'static>; 12] = [
+const ENTRIES: [Entry<'static>; 13] = [
     Entry::Call {
         name: "log.write",
         slot: 16,
@@ -72,6 +72,12 @@ const ENTRIES: [Entry<'static>; 12] = [
         address: 0x10_0040_0000,
         bytes: 300,
     },
+    Entry::Controlled {
+        name: "vmm.1",
+        number: 1,
+        notification_slot: 17,
+        bit: 9,
+    },
 ];
 
 fn hex(bytes: &[u8]) -> String {
@@ -81,13 +87,13 @@ fn hex(bytes: &[u8]) -> String {
 /// [`HEADER`] and [`ENTRIES`] encoded, one line a field.
 const BOOT_TABLE_BYTES: &[&str] = &[
     "45434254",
-    "0300", // magic, version
+    "0400", // magic, version
     "036e6963",
     "02",
     "ac02",
     "1e",
     "04",
-    "0c", // header
+    "0d", // header
     "00",
     "096c6f672e7772697465",
     "10",
@@ -137,6 +143,11 @@ const BOOT_TABLE_BYTES: &[&str] = &[
     "19",
     "808080828002",
     "ac02",
+    "0c",
+    "05766d6d2e31",
+    "01",
+    "11",
+    "09",
 ];
 
 #[test]
@@ -294,12 +305,18 @@ fn process() -> Process {
         portals: vec![portal("p", PortalMode::Passive), portal("q", PortalMode::Active)],
         notifications: vec![Notification { name: "n".to_owned() }],
         memory_pages: 7,
+        start: Start::Demand,
         restart: Restart {
             policy: RestartPolicy::OnFailure,
             backoff_ms: 100,
             backoff_max_ms: 1000,
             give_up_after: 3,
         },
+        controls: vec![Control {
+            process: 2,
+            notification: 1,
+            bit: 60,
+        }],
         capabilities: capabilities(),
         receive_first: 16,
         receive_count: 2,
@@ -332,7 +349,7 @@ fn composition() -> Composition {
 
 /// Magic, version, machine and regions of [`composition`].
 const COMPOSITION_BYTES: &[&str] = &[
-    "45434d50", "0300", // magic, version
+    "45434d50", "0400", // magic, version
     "40", "02", "01", // machine
     "1e", // root's priority
     "01", "0172", "10", "01", // regions
@@ -374,10 +391,15 @@ const PROCESS_BYTES: &[&str] = &[
     "01",
     "016e", // notifications
     "07",
+    "01", // start
     "01",
     "64",
     "e807",
     "03", // restart
+    "01",
+    "02",
+    "01",
+    "3c", // controls
 ];
 
 /// Its capabilities, in the order of [`capabilities`], and its receive slots.

@@ -8,6 +8,7 @@
 
 pub mod cap;
 pub mod console;
+pub mod controlled;
 pub mod environment;
 pub mod event_loop;
 pub mod file;
@@ -21,6 +22,7 @@ pub mod timers;
 pub mod window;
 
 pub use cap::{Cap, Failure, Progress};
+pub use controlled::Controlled;
 pub use environment::environment;
 pub use event_loop::{Server, serve};
 pub use file::File;
