@@ -57,6 +57,13 @@ impl Registers {
         unsafe { self.place::<u16>(offset).write_volatile(value) };
     }
 
+    /// Reads 32 bits.
+    #[must_use]
+    pub fn read_u32(self, offset: usize) -> u32 {
+        // SAFETY: as in `read_u16`.
+        unsafe { self.place::<u32>(offset).read_volatile() }
+    }
+
     /// Writes 32 bits.
     pub fn write_u32(self, offset: usize, value: u32) {
         // SAFETY: as in `read_u16`.
