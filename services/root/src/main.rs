@@ -5,7 +5,7 @@
 
 use ecusson_rt::{println, serve, sys};
 
-ecusson_rt::root_entry!(run, stack: 64 * 1024);
+ecusson_rt::guarded_root_entry!(run, stack: 64 * 1024);
 
 fn run() -> ! {
     // The composition of a large image takes some 100 bytes a capability.

@@ -1,7 +1,7 @@
 //! What every process stands on: the way from the kernel to `main`, system calls, typed capabilities, an event loop, a heap,
 //! and a panic handler that tells the supervisor.
 //!
-//! Key items: [`entry!`] and [`root_entry!`] (start), [`environment`] (what the manifest gave), [`Cap`] and the operations of
+//! Key items: [`entry!`], [`root_entry!`] and [`guarded_root_entry!`] (start), [`environment`] (what the manifest gave), [`Cap`] and the operations of
 //! each kind, [`serve`] with [`Server`] (event loop), [`heap!`], [`println!`]. Used by every service, driver
 //! and test program; calls the kernel through [`sys`].
 #![cfg_attr(not(test), no_std)]
@@ -15,6 +15,7 @@ pub mod file;
 pub mod fpu;
 pub mod heap;
 mod panic;
+pub mod root_stack;
 mod start;
 pub mod sys;
 pub mod time;

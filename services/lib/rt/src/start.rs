@@ -63,3 +63,17 @@ macro_rules! root_entry {
         };
     };
 }
+
+/// As [`root_entry!`], for a root process that serves for long: before `main` it goes over to a stack of so many bytes in pages of
+/// its own, with nothing mapped below. A stack that ends there is a page fault, not a damaged image.
+#[macro_export]
+macro_rules! guarded_root_entry {
+    ($main:path, stack: $bytes:expr) => {
+        const _: () = {
+            fn enter() -> ! {
+                $crate::root_stack::enter($bytes, $main)
+            }
+    $crate::root_entry!(enter, stack: 16384);
+        };
+    };
+}
