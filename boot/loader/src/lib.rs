@@ -4,13 +4,15 @@
 //!
 //! Way through it (called by the binary, `main.rs`): [`multiboot2`] or [`pvh`] fill a [`firmware::Firmware`];
 //! [`acpi`] adds what the tables say to a `BootInfo`; [`memory_map`] makes RAM ranges; [`place`] chooses memory for
-//! everything; [`paging`] builds the page tables.
+//! everything; [`paging`] builds the page tables; [`wall_clock`] reads the time; [`check`] looks at the result once more.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod acpi;
 pub mod bytes;
+pub mod check;
 pub mod command_line;
+pub mod empty;
 pub mod firmware;
 pub mod list;
 pub mod memory_map;
@@ -21,6 +23,7 @@ pub mod place;
 pub mod pvh;
 pub mod ranges;
 pub mod report;
+pub mod wall_clock;
 
 #[cfg(test)]
 mod fake;

@@ -18,18 +18,24 @@ unsafe extern "C" {
     static boot_level4: u8;
 }
 
-/// Writes a byte to a port of COM1.
+/// Writes a byte to a port of COM1 or of the CMOS clock.
 pub(crate) fn port_out(port: u16, value: u8) {
-    // SAFETY: only `serial.rs` calls this, with COM1's registers, which reach no memory.
+    // SAFETY: `serial.rs` calls this with COM1's registers, `read_cmos` with the clock's index: neither reaches memory.
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags)) }
 }
 
-/// Reads a byte from a port of COM1.
+/// Reads a byte from such a port.
 pub(crate) fn port_in(port: u16) -> u8 {
     let value;
     // SAFETY: as `port_out`.
     unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags)) }
     value
+}
+
+/// Reads a register of the CMOS clock. Bit 7 of its index, which holds NMIs off, stays clear, as it is after boot.
+pub(crate) fn read_cmos(index: u8) -> u8 {
+    port_out(0x70, index & 0x7F);
+    port_in(0x71)
 }
 
 /// Stops for ever.

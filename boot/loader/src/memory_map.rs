@@ -135,7 +135,7 @@ mod tests {
     /// Catches RAM in a window of PCI or in the registers of a device that the kernel drives.
     #[test]
     fn devices_are_no_ram() {
-        let mut info = BootInfo::empty();
+        let mut info = crate::empty::boot_info();
         (info.local_apic_phys, info.hpet_phys) = (0xFEE0_0000, 0);
         (info.ecam_count, info.iommu_count) = (1, 2);
         info.ecam[0] = BootEcam {

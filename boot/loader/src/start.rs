@@ -5,15 +5,16 @@
 use core::panic::PanicInfo;
 
 use ecusson_abi::boot::{BootInfo, CPU_ENABLED, DIRECT_MAP_BASE, PAGE_BYTES, PhysRange, StackKind, stack_top};
+use ecusson_loader::check::check;
 use ecusson_loader::firmware::{Firmware, RSDP_BYTES};
 use ecusson_loader::paging::{Spaces, Tables, build};
 use ecusson_loader::physical::Physical;
 use ecusson_loader::place::{Plan, Request, fill, plan, span};
 use ecusson_loader::report::{Fault, Report};
-use ecusson_loader::{acpi, command_line, memory_map, multiboot2, pvh};
+use ecusson_loader::{acpi, command_line, empty, memory_map, multiboot2, pvh, wall_clock};
 use ecusson_payload::{PAYLOAD_HEADER_BYTES, PAYLOAD_LOCATION_MAGIC, PayloadHeader, PayloadLocation};
 
-use crate::machine::{Cpu, Identity, LEAVE, halt, leave, loader_range, set_control_registers, zero};
+use crate::machine::{Cpu, Identity, LEAVE, halt, leave, loader_range, read_cmos, set_control_registers, zero};
 use crate::serial::Serial;
 
 /// Where the payload lies; `boot/image` patches the file, and `entry.rs` corrects it when a boot loader loaded us
@@ -68,7 +69,7 @@ fn boot(magic: u32, address: u64, serial: &mut Serial) -> Result<core::convert::
         pvh::MAGIC => pvh::parse(&memory, address, &mut firmware, serial)?,
         _ => return Err(BAD_PROTOCOL),
     }
-    let mut info = BootInfo::empty();
+    let mut info = empty::boot_info();
     let rsdp = acpi::read(&memory, &firmware, &mut info, serial)?;
     info.bsp_index = bsp_index(&info, cpu.apic_id).ok_or(NOT_LISTED)?;
     info.framebuffer = firmware.framebuffer;
@@ -100,9 +101,9 @@ fn boot(magic: u32, address: u64, serial: &mut Serial) -> Result<core::convert::
     fill(&mut info, &request, &plan, spaces.tables_end)?;
     info.kernel_cr3 = spaces.kernel_cr3;
     info.ap_cr3 = spaces.ap_cr3;
+    info.wall_clock_ns = wall_clock::nanoseconds(&info.fadt, read_cmos);
     write_boot_info(&mut memory, &mut info, &firmware, &rsdp).ok_or(UNREACHABLE)?;
-    info.validate()
-        .map_err(|error| Fault::new(error.message(), "report this machine's memory map"))?;
+    check(&info).map_err(|error| Fault::new(error.message(), "report this machine's memory map"))?;
     enter_kernel(&mut memory, &info, &spaces, header.kernel.entry)
 }
 

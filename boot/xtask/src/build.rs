@@ -26,10 +26,23 @@ pub(crate) struct Programs {
     pub(crate) others: BTreeMap<String, PathBuf>,
 }
 
+/// Which kernel an image gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// The one that is shipped, run and measured.
+    Shipped,
+    /// The same, and it can check the invariants of its state (feature `check`): for tests.
+    Checked,
+}
+
 /// Builds loader, kernel and the named packages for the bare machine, optimised.
 ///
-/// One cargo call for all of them: features are then the same in every image.
-pub(crate) fn programs(workspace: &Workspace, packages: &BTreeSet<String>) -> anyhow::Result<Programs> {
+/// One cargo call for all of them: features are then the same in every program of an image.
+pub(crate) fn programs(
+    workspace: &Workspace,
+    packages: &BTreeSet<String>,
+    variant: Kernel,
+) -> anyhow::Result<Programs> {
     let (loader, kernel) = (in_folder(workspace, LOADER)?, in_folder(workspace, KERNEL)?);
     for name in packages {
         let known = workspace
@@ -48,6 +61,9 @@ pub(crate) fn programs(workspace: &Workspace, packages: &BTreeSet<String>) -> an
         BARE_TARGET,
         "--message-format=json-render-diagnostics",
     ]);
+    if variant == Kernel::Checked {
+        command.args(["--features", &format!("{kernel}/check")]);
+    }
     let names: Vec<String> = packages
         .iter()
         .cloned()

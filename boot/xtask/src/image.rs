@@ -109,7 +109,7 @@ pub(crate) fn command(workspace: &Workspace, manifest: &Path, drawing: Option<&P
         recipe.draw(file)?;
         println!("{}", file.display());
     }
-    let programs = build::programs(workspace, &recipe.packages().collect())?;
+    let programs = build::programs(workspace, &recipe.packages().collect(), build::Kernel::Shipped)?;
     let files = recipe
         .compose(&programs, &workspace.output("")?.join("ecusson"), true)?
         .files;

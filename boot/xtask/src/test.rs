@@ -173,6 +173,7 @@ fn prepare(workspace: &Workspace, tests: &[Test], folder: &Path) -> anyhow::Resu
     let programs = build::programs(
         workspace,
         &recipes.values().flat_map(|(recipe, _)| recipe.packages()).collect(),
+        build::Kernel::Checked,
     )?;
     let mut images = BTreeMap::new();
     for (number, (path, (recipe, with_iso))) in recipes.iter().enumerate() {

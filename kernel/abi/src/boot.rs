@@ -1,17 +1,12 @@
-//! The [`BootInfo`] that the loader hands to the kernel. Types, sizes and one pure check, no other logic.
+//! The [`BootInfo`] that the loader hands to the kernel. Types and sizes, no logic.
 //!
-//! Written by `boot/loader`, read by `kernel/ecusson` after one call of [`BootInfo::validate`].
+//! Written by `boot/loader`, which checks every rule stated here (`ecusson_loader::check`), read by the kernel, which relies on them.
 
 use static_assertions::const_assert_eq;
 
 use core::mem::{offset_of, size_of};
 
-mod check;
-mod empty;
-#[cfg(test)]
-mod tests;
-
-pub use check::BootInfoError;
+mod lists;
 
 /// Bytes of the page every address and length here is aligned to.
 pub const PAGE_BYTES: u64 = crate::PAGE_BYTES;
@@ -542,6 +537,9 @@ pub struct BootInfo {
     pub iommus: [BootIommu; IOMMU_MAX],
     /// The root process.
     pub root_segments: [BootSegment; SEGMENT_MAX],
+    /// Wall clock, nanoseconds since 1970 UTC, 0 when there is none: read by the loader, to the second, a moment before the
+    /// kernel begins.
+    pub wall_clock_ns: u64,
 }
 const_assert_eq!(offset_of!(BootInfo, kernel_cr3), 48);
 const_assert_eq!(offset_of!(BootInfo, ap_cr3), 56);
@@ -551,7 +549,8 @@ const_assert_eq!(offset_of!(BootInfo, bsp_index), 232);
 const_assert_eq!(offset_of!(BootInfo, fadt), 280);
 const_assert_eq!(offset_of!(BootInfo, cpus), 392);
 const_assert_eq!(offset_of!(BootInfo, root_segments), 11784);
-const_assert_eq!(size_of::<BootInfo>(), 12040);
+const_assert_eq!(offset_of!(BootInfo, wall_clock_ns), 12040);
+const_assert_eq!(size_of::<BootInfo>(), 12048);
 
 /// The used part of an array with a count; a count that lies gives the whole array, which a check refuses before.
 #[must_use]

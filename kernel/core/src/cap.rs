@@ -2,9 +2,9 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Kind, Rights};
+use ecusson_abi::{Error, Kind, Rights, Words};
 
-use crate::kernel::Kernel;
+use crate::kernel::{Failure, Kernel};
 use crate::name::{Frame, Object, Ref};
 use crate::store::{Store, Tag};
 use crate::thread::Thread;
@@ -166,6 +166,21 @@ impl<S: Store> Kernel<S> {
             return Err(Error::NoRight);
         }
         self.live::<T>(capability).ok_or(Error::Dead)
+    }
+
+    /// The object in the slot that a message word names.
+    ///
+    /// # Errors
+    /// As [`Kernel::lookup`]; the argument is the word's index.
+    pub(crate) fn argument<T: Object>(
+        &self,
+        thread: &Thread,
+        words: &Words,
+        index: usize,
+        rights: Rights,
+    ) -> Result<Ref<T>, Failure> {
+        let found = self.lookup(thread, words[index], rights);
+        found.map_err(|error| Failure::at(error, index as u64))
     }
 
     /// An empty slot of a thread's own table.

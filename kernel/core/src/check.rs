@@ -1,15 +1,15 @@
 //! Invariants of the whole state, checked object by object: what `specs/` calls well-formed.
 //!
 //! Tests call [`Kernel::check`] after every step; the hostile test has the machine call it at its end. A finding
-//! names the invariant and the object. The walk visits every page and is not bounded: never part of a product build's
-//! kernel entry.
+//! names the invariant and the object. The walk visits every page and is not bounded: a kernel has it with the feature `check` only,
+//! which is for tests.
 
 use core::cell::Cell;
 
-use ecusson_abi::{FAIR_PRIORITY, Kind, MAX_CALL_DEPTH};
+use ecusson_abi::{Error, FAIR_PRIORITY, Kind, MAX_CALL_DEPTH};
 
 use crate::cap::Capability;
-use crate::kernel::Kernel;
+use crate::kernel::{Failure, Kernel, Outcome};
 use crate::name::{Frame, Object, Ref, SMALL_OBJECT_BYTES};
 use crate::notification::Notification;
 use crate::paging::bit;
@@ -45,6 +45,14 @@ fn ensure(holds: bool, invariant: &'static str, address: u64) -> Checked {
 const LONGEST_LIST: usize = 1 << 20;
 
 impl<S: Store> Kernel<S> {
+    /// `Platform.CHECK`: `BadState` with the address of the first finding.
+    pub(crate) fn check_all(&self) -> Result<Outcome, Failure> {
+        match self.check() {
+            Ok(()) => Ok(Outcome::Done(0)),
+            Err(finding) => Err(Failure::at(Error::BadState, finding.address)),
+        }
+    }
+
     /// Checks every invariant between two kernel entries.
     ///
     /// # Errors

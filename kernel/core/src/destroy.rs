@@ -6,7 +6,7 @@ use ecusson_abi::{Error, Kind, Rights};
 
 use crate::cap::Capability;
 use crate::interrupt::Interrupt;
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::memory::Memory;
 use crate::name::{Frame, Object, Ref};
 use crate::notification::Notification;
@@ -36,7 +36,7 @@ const TABLES_A_STEP: usize = 64;
 impl<S: Store> Kernel<S> {
     /// The operation `DESTROY` of every kind. Unlike others it accepts a capability to an object that is
     /// already being destroyed, so that whoever began can finish.
-    pub(crate) fn destroy(&self, capability: Capability) -> Result<Outcome, Failure> {
+    pub(crate) fn destroy(&self, capability: Capability) -> Answer {
         Failure::require(capability.rights(), Rights::MANAGE)?;
         if !self.is_live(capability) && !self.is_dying(capability) {
             return Err(Failure::at(Error::Dead, 0));

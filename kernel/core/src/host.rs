@@ -5,6 +5,7 @@ mod canonical;
 mod visit;
 
 use core::cell::Cell;
+use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
 pub use canonical::{CANONICAL_DEADLINE, CANONICAL_NOW, fingerprint};
@@ -15,6 +16,7 @@ use crate::interrupt::Interrupt;
 use crate::memory::Memory;
 use crate::name::{Frame, Header, Ref, SMALL_OBJECT_BYTES};
 use crate::notification::Notification;
+use crate::percpu::Core;
 use crate::platform::Platform;
 use crate::portal::Portal;
 use crate::ports::Ports;
@@ -25,6 +27,14 @@ use crate::space::Space;
 use crate::store::{FrameEntry, Store, Tag};
 use crate::thread::Thread;
 use crate::vcpu::Vcpu;
+
+impl Core {
+    /// Does the flush that is wanted, if one is: a host has no translations to drop.
+    pub fn serve_flush(&self) {
+        self.flush_done
+            .fetch_max(self.flush_wanted.load(Ordering::Acquire), Ordering::Release);
+    }
+}
 
 /// Room for a small object of any kind.
 #[derive(Clone, Debug, Default)]

@@ -2,14 +2,14 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Kind, Rights, Words, ops, platform};
+use ecusson_abi::{Error, Rights, Words, ops, platform};
 
 use crate::cap::CapabilityCell;
-use crate::kernel::{Failure, Kernel, Outcome};
-use crate::name::{Header, Object, Ref};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
+use crate::name::{Header, Ref, object};
 use crate::notification::Notification;
 use crate::percpu::{Effect, FIRST_VECTOR, VECTORS};
-use crate::store::{Store, Tag};
+use crate::store::Store;
 use crate::thread::Thread;
 
 /// One interrupt line or message.
@@ -32,18 +32,7 @@ pub struct Interrupt {
     pub vector: Cell<u8>,
 }
 
-impl Object for Interrupt {
-    const KIND: Kind = Kind::Interrupt;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.interrupt(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Interrupt, Small, interrupt);
 
 impl Interrupt {
     fn is_message(&self) -> bool {
@@ -63,7 +52,7 @@ impl<S: Store> Kernel<S> {
         name: Ref<Interrupt>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         Failure::require(rights, Rights::MANAGE)?;
         match words[0] {
             ops::interrupt::BIND => self.bind_interrupt(actor, name, words),
@@ -89,10 +78,9 @@ impl<S: Store> Kernel<S> {
         self.live::<Notification>(interrupt.notification.get()).is_some()
     }
 
-    fn bind_interrupt(&self, actor: Ref<Thread>, name: Ref<Interrupt>, words: &Words) -> Result<Outcome, Failure> {
+    fn bind_interrupt(&self, actor: Ref<Thread>, name: Ref<Interrupt>, words: &Words) -> Answer {
         let caller = self.store.thread(actor);
-        self.lookup::<Notification>(caller, words[1], Rights::BIND)
-            .map_err(|error| Failure::at(error, 1))?;
+        self.argument::<Notification>(caller, words, 1, Rights::BIND)?;
         let capability = self.capability(caller, words[1]).ok_or(Failure::at(Error::BadCap, 1))?;
         if words[2] > 63 {
             return Err(Failure::at(Error::BadArg, 2));

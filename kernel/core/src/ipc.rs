@@ -3,7 +3,7 @@
 //! A call is in one of two phases: *queued* at a busy server, or *called* (served). Whatever ends it early,
 //! the caller gets `Dead` and, if it had lent its time, has it back ([`Kernel::end_call`]).
 
-use ecusson_abi::{Error, Event, MAX_CALL_DEPTH, Rights, Status, Transfer, Words, fault};
+use ecusson_abi::{Error, Event, MAX_CALL_DEPTH, Rights, Status, Transfer, fault};
 
 use crate::cap::Capability;
 use crate::kernel::{Failure, Kernel};
@@ -424,11 +424,5 @@ impl<S: Store> Kernel<S> {
             None => self.give_up(actor),
         }
         self.schedule();
-    }
-
-    /// Words of a message that is about to be sent, for the trace.
-    #[must_use]
-    pub fn message_of(&self, name: Ref<Thread>) -> Words {
-        self.store.thread(name).message()
     }
 }

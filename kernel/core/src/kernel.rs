@@ -67,6 +67,9 @@ pub struct Failure {
     pub argument: u64,
 }
 
+/// What an operation answers.
+pub type Answer = Result<Outcome, Failure>;
+
 impl Failure {
     /// The operation number means nothing for this kind.
     pub const BAD_OPERATION: Self = Self {

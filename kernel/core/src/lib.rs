@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod boot;
 pub mod cap;
+#[cfg(feature = "check")]
 pub mod check;
 pub mod destroy;
 pub mod fast;

@@ -56,10 +56,7 @@ pub struct List<T> {
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self {
-            head: Cell::new(None),
-            tail: Cell::new(None),
-        }
+        Self::new()
     }
 }
 impl<T> Clone for List<T> {
@@ -80,9 +77,7 @@ impl<T> List<T> {
             tail: Cell::new(None),
         }
     }
-}
 
-impl<T> List<T> {
     /// Shows both ends to a visitor of the whole state.
     #[cfg(feature = "host")]
     pub(crate) fn visit<V: crate::host::Visitor>(&self, visitor: &mut V) {
@@ -143,13 +138,6 @@ impl<T: Object> List<T> {
             Some(next) => of(T::of(store, next)).previous.set(previous),
             None => self.tail.set(previous),
         }
-    }
-
-    /// Takes the first object out.
-    pub fn pop_front<S: Store>(&self, store: &S, of: fn(&T) -> &Links<T>) -> Option<Ref<T>> {
-        let first = self.first()?;
-        self.remove(store, first, of);
-        Some(first)
     }
 
     /// The objects in order, without changing the list meanwhile.

@@ -10,8 +10,8 @@ use ecusson_abi::{Error, Kind, Rights, Words, ops};
 
 use crate::cap::{Capability, CapabilityCell};
 use crate::destroy::Step;
-use crate::kernel::{Failure, Kernel, Outcome};
-use crate::name::{Frame, Header, Object, Ref, SMALL_OBJECT_BYTES};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
+use crate::name::{Frame, Header, Object, Ref, SMALL_OBJECT_BYTES, object};
 use crate::store::{FrameEntry, Store, Tag};
 use crate::thread::Thread;
 
@@ -44,18 +44,7 @@ pub struct Memory {
     pub is_primal: Cell<bool>,
 }
 
-impl Object for Memory {
-    const KIND: Kind = Kind::Memory;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.memory(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Memory, Small, memory);
 
 impl Memory {
     /// Makes it hold a run of unused pages.
@@ -106,7 +95,7 @@ impl<S: Store> Kernel<S> {
         name: Ref<Memory>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         match words[0] {
             ops::memory::SPLIT => {
                 Failure::require(rights, Rights::MANAGE)?;
@@ -183,7 +172,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn split(&self, actor: Ref<Thread>, name: Ref<Memory>, words: &Words) -> Result<Outcome, Failure> {
+    fn split(&self, actor: Ref<Thread>, name: Ref<Memory>, words: &Words) -> Answer {
         let memory = self.usable(name)?;
         let place = self.place_in(self.store.thread(actor), name, (2, words[2]))?;
         let first = self.run_beside_object(name, words[1], 0)?;
@@ -213,7 +202,7 @@ impl<S: Store> Kernel<S> {
         ))
     }
 
-    fn create(&self, actor: Ref<Thread>, name: Ref<Memory>, words: &Words) -> Result<Outcome, Failure> {
+    fn create(&self, actor: Ref<Thread>, name: Ref<Memory>, words: &Words) -> Answer {
         self.usable(name)?;
         let thread = self.store.thread(actor);
         let kind = Kind::from_code(words[1]).ok_or(Failure::at(Error::BadArg, 1))?;
@@ -231,13 +220,13 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn create_plain<T: Object>(&self, place: &Place<'_>) -> Result<Outcome, Failure> {
+    fn create_plain<T: Object>(&self, place: &Place<'_>) -> Answer {
         self.afford(place.memory, 0, SmallObjects::One)?;
         self.make_small::<T>(place, Rights::ALL);
         Ok(Outcome::Done(0))
     }
 
-    fn create_region(&self, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
+    fn create_region(&self, place: &Place<'_>, words: &Words) -> Answer {
         if words[4] > 18 {
             return Err(Failure::at(Error::BadArg, 4));
         }
@@ -255,10 +244,8 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(0))
     }
 
-    fn create_portal(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
-        let server = self
-            .lookup::<Thread>(actor, words[3], Rights::MANAGE)
-            .map_err(|error| Failure::at(error, 3))?;
+    fn create_portal(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Answer {
+        let server = self.argument::<Thread>(actor, words, 3, Rights::MANAGE)?;
         if words[5] > ops::portal::ACTIVE {
             return Err(Failure::at(Error::BadArg, 5));
         }
@@ -391,7 +378,7 @@ impl<S: Store> Kernel<S> {
 
     // Reclamation
 
-    fn reclaim(&self, name: Ref<Memory>) -> Result<Outcome, Failure> {
+    fn reclaim(&self, name: Ref<Memory>) -> Answer {
         let memory = self.store.memory(name);
         if memory.is_primal.get() {
             return Err(Failure::at(Error::BadState, 0));

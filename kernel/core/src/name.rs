@@ -155,5 +155,25 @@ pub trait Object: Sized {
     fn header(&self) -> &Header;
 }
 
+/// Makes a type with a `header` an [`Object`] of the kind that is called as the type is: the tag of its pages, and the function of
+/// the [`Store`] that reaches it.
+macro_rules! object {
+    ($object:ident, $tag:ident, $reach:ident) => {
+        impl $crate::name::Object for $object {
+            const KIND: ecusson_abi::Kind = ecusson_abi::Kind::$object;
+            const TAG: $crate::store::Tag = $crate::store::Tag::$tag;
+            #[inline(always)]
+            fn of<S: $crate::store::Store>(store: &S, name: $crate::name::Ref<Self>) -> &Self {
+                store.$reach(name)
+            }
+            #[inline(always)]
+            fn header(&self) -> &$crate::name::Header {
+                &self.header
+            }
+        }
+    };
+}
+pub(crate) use object;
+
 /// A link to an object that may have been destroyed: a name and the epoch it must still have.
 pub type Weak = crate::cap::Capability;

@@ -2,11 +2,11 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Event, Kind, Status};
+use ecusson_abi::{Event, Status};
 
 use crate::kernel::Kernel;
-use crate::name::{Header, Object, Ref};
-use crate::store::{Store, Tag};
+use crate::name::{Header, Ref, object};
+use crate::store::Store;
 use crate::thread::{State, Thread, flag};
 
 /// A notification.
@@ -21,18 +21,7 @@ pub struct Notification {
     pub thread: Cell<Option<Ref<Thread>>>,
 }
 
-impl Object for Notification {
-    const KIND: Kind = Kind::Notification;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.notification(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Notification, Small, notification);
 
 impl<S: Store> Kernel<S> {
     /// Adds signals; wakes the bound thread if it waits and has time to run on.

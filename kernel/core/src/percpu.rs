@@ -72,8 +72,33 @@ pub enum Effect {
     PortsChanged,
 }
 
-/// State of one core, under the kernel lock except for the two flush counters.
+/// A generation of flushes that two cores look at.
 #[derive(Debug)]
+#[repr(transparent)]
+pub struct Generation(AtomicU64);
+
+impl Generation {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl core::ops::Deref for Generation {
+    type Target = AtomicU64;
+    #[inline(always)]
+    fn deref(&self) -> &AtomicU64 {
+        &self.0
+    }
+}
+
+impl Clone for Generation {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.load(Ordering::Relaxed)))
+    }
+}
+
+/// State of one core, under the kernel lock except for the two flush counters.
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Core {
     /// Who runs; none while idle.
@@ -121,9 +146,9 @@ pub struct Core {
     /// Owners of the user vectors.
     pub vectors: [Cell<Option<Ref<Interrupt>>>; VECTORS],
     /// Generation of the last flush that this core must do. Written under the lock, read without.
-    pub flush_wanted: AtomicU64,
+    pub flush_wanted: Generation,
     /// Generation of the last flush that this core did. Written without the lock.
-    pub flush_done: AtomicU64,
+    pub flush_done: Generation,
 }
 
 impl Core {
@@ -153,18 +178,8 @@ impl Core {
             contexts: Cell::new(0),
             apic_id: Cell::new(0),
             vectors: [const { Cell::new(None) }; VECTORS],
-            flush_wanted: AtomicU64::new(0),
-            flush_done: AtomicU64::new(0),
-        }
-    }
-
-    /// Does the flush that is wanted, by `flush`, if one is. Takes no lock: called from the shootdown
-    /// interrupt and by whoever spins on the kernel lock.
-    pub fn serve_flush(&self, flush: impl FnOnce()) {
-        let wanted = self.flush_wanted.load(Ordering::Acquire);
-        if wanted > self.flush_done.load(Ordering::Relaxed) {
-            flush();
-            self.flush_done.store(wanted, Ordering::Release);
+            flush_wanted: Generation::new(),
+            flush_done: Generation::new(),
         }
     }
 
@@ -186,36 +201,5 @@ impl Core {
 impl Default for Core {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Clone for Core {
-    fn clone(&self) -> Self {
-        Self {
-            current: self.current.clone(),
-            running_word: self.running_word.clone(),
-            ready_bitmap: self.ready_bitmap.clone(),
-            index: self.index.clone(),
-            reschedule: self.reschedule.clone(),
-            turn_over: self.turn_over.clone(),
-            rearm: self.rearm.clone(),
-            ready: self.ready.clone(),
-            fair: self.fair.clone(),
-            fair_floor: self.fair_floor.clone(),
-            timers: self.timers.clone(),
-            charged_since: self.charged_since.clone(),
-            slice_began: self.slice_began.clone(),
-            loaded_root: self.loaded_root.clone(),
-            guest: self.guest.clone(),
-            ipi_mask: self.ipi_mask.clone(),
-            effect: self.effect.clone(),
-            flush_requested: self.flush_requested.clone(),
-            threads: self.threads.clone(),
-            contexts: self.contexts.clone(),
-            apic_id: self.apic_id.clone(),
-            vectors: self.vectors.clone(),
-            flush_wanted: AtomicU64::new(self.flush_wanted.load(Ordering::Relaxed)),
-            flush_done: AtomicU64::new(self.flush_done.load(Ordering::Relaxed)),
-        }
     }
 }

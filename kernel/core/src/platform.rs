@@ -2,15 +2,15 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Kind, Rights, Words, platform};
+use ecusson_abi::{Error, Rights, Words, platform};
 
 use crate::interrupt::Interrupt;
-use crate::kernel::{Failure, Kernel, Outcome};
-use crate::name::{Header, Object, Ref};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
+use crate::name::{Header, Ref, object};
 use crate::percpu::Effect;
 use crate::ports::Ports;
 use crate::region::{MAX_REGION_PAGES, Region};
-use crate::store::{Store, Tag};
+use crate::store::Store;
 use crate::thread::Thread;
 
 /// Lines a machine can have: 16 I/O APICs of 240.
@@ -32,27 +32,11 @@ pub struct Platform {
     pub reserved: Cell<u64>,
 }
 
-impl Object for Platform {
-    const KIND: Kind = Kind::Platform;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.platform(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Platform, Small, platform);
 
 impl<S: Store> Kernel<S> {
     /// Operations of Platform.
-    pub(crate) fn platform_operation(
-        &self,
-        actor: Ref<Thread>,
-        rights: Rights,
-        words: &Words,
-    ) -> Result<Outcome, Failure> {
+    pub(crate) fn platform_operation(&self, actor: Ref<Thread>, rights: Rights, words: &Words) -> Answer {
         let needed = match words[0] {
             platform::IRQ => Rights::IRQ,
             platform::PORTS => Rights::PORTS,
@@ -68,7 +52,9 @@ impl<S: Store> Kernel<S> {
             platform::PORTS => self.make_ports(thread, words),
             platform::MMIO => self.make_device_region(thread, words),
             platform::POWER => self.power(words),
-            platform::CHECK => self.check_all(),
+            #[cfg(feature = "check")]
+            platform::CHECK if self.is_test.get() => self.check_all(),
+            platform::CHECK => Err(Failure::at(Error::Unsupported, 0)),
             _ => {
                 let second = self.ticks_per_us.get() * 1_000_000;
                 Ok(Outcome::Words(self.core_count() as u64, [0, second, 0, 0, 0, 0]))
@@ -76,7 +62,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn make_interrupt(&self, thread: &Thread, words: &Words) -> Result<Outcome, Failure> {
+    fn make_interrupt(&self, thread: &Thread, words: &Words) -> Answer {
         let line = words[1];
         if line != platform::MSI && line >= MAX_LINES {
             return Err(Failure::at(Error::BadArg, 1));
@@ -113,7 +99,7 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(flags))
     }
 
-    fn make_ports(&self, thread: &Thread, words: &Words) -> Result<Outcome, Failure> {
+    fn make_ports(&self, thread: &Thread, words: &Words) -> Answer {
         let first = u16::try_from(words[1]).map_err(|_| Failure::at(Error::BadArg, 1))?;
         let last = words[2].checked_sub(1).and_then(|more| words[1].checked_add(more));
         let last = last
@@ -129,7 +115,7 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(0))
     }
 
-    fn make_device_region(&self, thread: &Thread, words: &Words) -> Result<Outcome, Failure> {
+    fn make_device_region(&self, thread: &Thread, words: &Words) -> Answer {
         let (first, pages) = (words[1], words[2]);
         if pages == 0 || pages > MAX_REGION_PAGES {
             return Err(Failure::at(Error::BadArg, 2));
@@ -157,17 +143,7 @@ impl<S: Store> Kernel<S> {
             .any(|range| range.get().0 < end && first < range.get().1)
     }
 
-    fn check_all(&self) -> Result<Outcome, Failure> {
-        if !self.is_test.get() {
-            return Err(Failure::at(Error::Unsupported, 0));
-        }
-        match self.check() {
-            Ok(()) => Ok(Outcome::Done(0)),
-            Err(finding) => Err(Failure::at(Error::BadState, finding.address)),
-        }
-    }
-
-    fn power(&self, words: &Words) -> Result<Outcome, Failure> {
+    fn power(&self, words: &Words) -> Answer {
         self.effect(match words[1] {
             platform::RESET => Effect::Reset,
             platform::OFF => Effect::PowerOff,

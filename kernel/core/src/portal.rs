@@ -2,12 +2,12 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Kind, Rights, Words, ops};
+use ecusson_abi::{Rights, Words, ops};
 
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::list::Links;
-use crate::name::{Header, Object, Ref};
-use crate::store::{Store, Tag};
+use crate::name::{Header, Ref, object};
+use crate::store::Store;
 use crate::thread::Thread;
 
 /// A portal.
@@ -26,18 +26,7 @@ pub struct Portal {
     pub siblings: Links<Portal>,
 }
 
-impl Object for Portal {
-    const KIND: Kind = Kind::Portal;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.portal(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Portal, Small, portal);
 
 impl Portal {
     /// Links of the server's list.
@@ -56,12 +45,7 @@ impl Portal {
 
 impl<S: Store> Kernel<S> {
     /// `Portal.label`.
-    pub(crate) fn portal_operation(
-        &self,
-        name: Ref<Portal>,
-        rights: Rights,
-        words: &Words,
-    ) -> Result<Outcome, Failure> {
+    pub(crate) fn portal_operation(&self, name: Ref<Portal>, rights: Rights, words: &Words) -> Answer {
         Failure::require(rights, Rights::MANAGE)?;
         match words[0] {
             ops::portal::LABEL => Ok(Outcome::Done(self.store.portal(name).label.replace(words[1]))),

@@ -2,14 +2,14 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Kind, Rights, Words, ops};
+use ecusson_abi::{Error, Rights, Words, ops};
 
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::list::Links;
-use crate::name::{Header, Object, Ref};
+use crate::name::{Header, Ref, object};
 use crate::percpu::Effect;
 use crate::protection_domain::ProtectionDomain;
-use crate::store::{Store, Tag};
+use crate::store::Store;
 use crate::thread::{Thread, flag};
 
 /// Ranges a protection domain can have: what a switch to it costs is bounded.
@@ -34,18 +34,7 @@ pub struct Ports {
     pub siblings: Links<Ports>,
 }
 
-impl Object for Ports {
-    const KIND: Kind = Kind::Ports;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.ports(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Ports, Small, ports);
 
 impl Ports {
     /// Links of a domain's list.
@@ -63,13 +52,12 @@ impl<S: Store> Kernel<S> {
         name: Ref<Ports>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         Failure::require(rights, Rights::MANAGE)?;
         if words[0] != ops::ports::ATTACH {
             return Err(Failure::BAD_OPERATION);
         }
-        let domain_name = self.lookup::<ProtectionDomain>(self.store.thread(actor), words[1], Rights::MANAGE);
-        let domain_name = domain_name.map_err(|error| Failure::at(error, 1))?;
+        let domain_name = self.argument::<ProtectionDomain>(self.store.thread(actor), words, 1, Rights::MANAGE)?;
         let (ports, domain) = (self.store.ports(name), self.store.protection_domain(domain_name));
         if ports.domain.get().is_some() {
             return Err(Failure::at(Error::Occupied, 0));

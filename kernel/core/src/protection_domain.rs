@@ -2,12 +2,12 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Kind, Rights, Words, ops};
+use ecusson_abi::{Error, Rights, Words, ops};
 
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::list::List;
 use crate::memory::{Place, SmallObjects};
-use crate::name::{Frame, Header, Object, Ref};
+use crate::name::{Frame, Header, Ref, object};
 use crate::percpu::CORE_THREADS;
 use crate::ports::Ports;
 use crate::space::{Space, SpaceKind};
@@ -34,18 +34,7 @@ pub struct ProtectionDomain {
     pub ports_count: Cell<u32>,
 }
 
-impl Object for ProtectionDomain {
-    const KIND: Kind = Kind::ProtectionDomain;
-    const TAG: Tag = Tag::Domain;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.protection_domain(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(ProtectionDomain, Domain, protection_domain);
 
 /// Most pages of a capability table.
 const MAX_TABLE_PAGES: u64 = 255;
@@ -58,7 +47,7 @@ impl<S: Store> Kernel<S> {
         name: Ref<ProtectionDomain>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         Failure::require(rights, Rights::MANAGE)?;
         match words[0] {
             ops::protection_domain::GRANT => self.grant(actor, name, words),
@@ -77,7 +66,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn grant(&self, actor: Ref<Thread>, name: Ref<ProtectionDomain>, words: &Words) -> Result<Outcome, Failure> {
+    fn grant(&self, actor: Ref<Thread>, name: Ref<ProtectionDomain>, words: &Words) -> Answer {
         let source = self
             .capability(self.store.thread(actor), words[1])
             .filter(|source| !source.is_none());
@@ -96,7 +85,7 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(0))
     }
 
-    fn drop_capability(&self, name: Ref<ProtectionDomain>, words: &Words) -> Result<Outcome, Failure> {
+    fn drop_capability(&self, name: Ref<ProtectionDomain>, words: &Words) -> Answer {
         let cell = self.table_slot(name, words[1]).ok_or(Failure::at(Error::BadCap, 1))?;
         if cell.get().is_none() {
             return Err(Failure::at(Error::BadCap, 1));
@@ -105,13 +94,12 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(0))
     }
 
-    pub(crate) fn create_domain(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
+    pub(crate) fn create_domain(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Answer {
         let pages = words[3];
         if !(1..=MAX_TABLE_PAGES).contains(&pages) {
             return Err(Failure::at(Error::BadArg, 3));
         }
-        let space_name = self.lookup::<Space>(actor, words[4], Rights::MANAGE);
-        let space_name = space_name.map_err(|error| Failure::at(error, 4))?;
+        let space_name = self.argument::<Space>(actor, words, 4, Rights::MANAGE)?;
         let space = self.store.space(space_name);
         if space.kind() != SpaceKind::Host {
             return Err(Failure::at(Error::BadType, 4));
@@ -148,9 +136,8 @@ impl<S: Store> Kernel<S> {
         Some(name)
     }
 
-    pub(crate) fn create_thread(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
-        let domain = self.lookup::<ProtectionDomain>(actor, words[3], Rights::MANAGE);
-        let domain = domain.map_err(|error| Failure::at(error, 3))?;
+    pub(crate) fn create_thread(&self, actor: &Thread, place: &Place<'_>, words: &Words) -> Answer {
+        let domain = self.argument::<ProtectionDomain>(actor, words, 3, Rights::MANAGE)?;
         let core = u8::try_from(words[4])
             .ok()
             .filter(|&core| usize::from(core) < self.core_count());

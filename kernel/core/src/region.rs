@@ -3,15 +3,15 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Kind, MAX_SLICE_DEPTH, Rights, Words, ops};
+use ecusson_abi::{Error, MAX_SLICE_DEPTH, Rights, Words, ops};
 
 use crate::destroy::Step;
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::list::Links;
-use crate::name::{Frame, Header, Object, Ref};
+use crate::name::{Frame, Header, Ref, object};
 use crate::paging::Mapping;
 use crate::space::{Space, SpaceKind};
-use crate::store::{Store, Tag};
+use crate::store::Store;
 use crate::thread::Thread;
 
 /// Pages that one `scrub` zeroes.
@@ -57,18 +57,7 @@ pub struct Region {
     pub flush: Cell<u32>,
 }
 
-impl Object for Region {
-    const KIND: Kind = Kind::Region;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.region(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Region, Small, region);
 
 /// Most pages of a Region: 8 TiB. Page counts fit 32 bits.
 pub const MAX_REGION_PAGES: u64 = 1 << 31;
@@ -102,7 +91,7 @@ impl<S: Store> Kernel<S> {
         name: Ref<Region>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         match words[0] {
             ops::region::ATTACH => self.attach(actor, name, rights, words),
             ops::region::INFO => {
@@ -119,13 +108,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn manage_region(
-        &self,
-        actor: Ref<Thread>,
-        name: Ref<Region>,
-        rights: Rights,
-        words: &Words,
-    ) -> Result<Outcome, Failure> {
+    fn manage_region(&self, actor: Ref<Thread>, name: Ref<Region>, rights: Rights, words: &Words) -> Answer {
         match words[0] {
             ops::region::SLICE => self.slice(actor, name, rights, words),
             ops::region::DETACH => match self.detach_step(name) {
@@ -153,7 +136,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn slice(&self, actor: Ref<Thread>, name: Ref<Region>, held: Rights, words: &Words) -> Result<Outcome, Failure> {
+    fn slice(&self, actor: Ref<Thread>, name: Ref<Region>, held: Rights, words: &Words) -> Answer {
         let parent = self.store.region(name);
         let (first, pages) = (words[1], words[2]);
         if first >= parent.pages.get() {
@@ -227,16 +210,9 @@ impl<S: Store> Kernel<S> {
 
     // Attachment
 
-    pub(crate) fn attach(
-        &self,
-        actor: Ref<Thread>,
-        name: Ref<Region>,
-        held: Rights,
-        words: &Words,
-    ) -> Result<Outcome, Failure> {
+    pub(crate) fn attach(&self, actor: Ref<Thread>, name: Ref<Region>, held: Rights, words: &Words) -> Answer {
         let caller = self.store.thread(actor);
-        let space_name = self.lookup::<Space>(caller, words[1], Rights::MANAGE);
-        let space_name = space_name.map_err(|error| Failure::at(error, 1))?;
+        let space_name = self.argument::<Space>(caller, words, 1, Rights::MANAGE)?;
         let region = self.store.region(name);
         let rights = Rights(words[3] as u8);
         let space = self.store.space(space_name);
@@ -300,7 +276,7 @@ impl<S: Store> Kernel<S> {
     }
 
     /// Without an IOMMU a device sees all memory: the attachment only records that, and gives the bus address.
-    fn attach_identity(&self, name: Ref<Region>, space_name: Ref<Space>, rights: Rights) -> Result<Outcome, Failure> {
+    fn attach_identity(&self, name: Ref<Region>, space_name: Ref<Space>, rights: Rights) -> Answer {
         let (region, space) = (self.store.region(name), self.store.space(space_name));
         if region.is_attached() {
             return Err(Failure::at(Error::Occupied, 0));

@@ -2,13 +2,13 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Event, FAIR_PRIORITY, Kind, PRIORITIES, Rights, Status, Words, ops};
+use ecusson_abi::{Error, Event, FAIR_PRIORITY, PRIORITIES, Rights, Status, Words, ops};
 
-use crate::kernel::{Failure, Kernel, Outcome};
-use crate::name::{Header, Object, Ref};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
+use crate::name::{Header, Ref, object};
 use crate::percpu::{CORE_CONTEXTS, CORE_THREADS, Core};
 use crate::platform::Platform;
-use crate::store::{Store, Tag};
+use crate::store::Store;
 use crate::thread::{State, Thread, flag};
 
 /// A scheduling context. Times are TSC ticks.
@@ -41,18 +41,7 @@ pub struct SchedContext {
     pub priority: Cell<u8>,
 }
 
-impl Object for SchedContext {
-    const KIND: Kind = Kind::SchedContext;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.sched_context(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(SchedContext, Small, sched_context);
 
 impl SchedContext {
     /// Whether it was ever configured.
@@ -126,7 +115,7 @@ impl<S: Store> Kernel<S> {
         name: Ref<SchedContext>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         match words[0] {
             ops::sched_context::CONFIGURE => self.configure_context(actor, name, rights, words),
             ops::sched_context::BIND => self.bind_context(actor, name, rights, words),
@@ -163,17 +152,10 @@ impl<S: Store> Kernel<S> {
         })
     }
 
-    fn configure_context(
-        &self,
-        actor: Ref<Thread>,
-        name: Ref<SchedContext>,
-        rights: Rights,
-        words: &Words,
-    ) -> Result<Outcome, Failure> {
+    fn configure_context(&self, actor: Ref<Thread>, name: Ref<SchedContext>, rights: Rights, words: &Words) -> Answer {
         Failure::require(rights, Rights::MANAGE)?;
         let caller = self.store.thread(actor);
-        self.lookup::<Platform>(caller, words[1], Rights::CPU_TIME)
-            .map_err(|error| Failure::at(error, 1))?;
+        self.argument::<Platform>(caller, words, 1, Rights::CPU_TIME)?;
         let wanted = self.parse_configuration(words)?;
         let context = self.store.sched_context(name);
         let moves = !context.is_configured() || context.core.get() != wanted.core;
@@ -250,18 +232,10 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn bind_context(
-        &self,
-        actor: Ref<Thread>,
-        name: Ref<SchedContext>,
-        rights: Rights,
-        words: &Words,
-    ) -> Result<Outcome, Failure> {
+    fn bind_context(&self, actor: Ref<Thread>, name: Ref<SchedContext>, rights: Rights, words: &Words) -> Answer {
         Failure::require(rights, Rights::MANAGE)?;
         let caller = self.store.thread(actor);
-        let target = self
-            .lookup::<Thread>(caller, words[1], Rights::MANAGE)
-            .map_err(|error| Failure::at(error, 1))?;
+        let target = self.argument::<Thread>(caller, words, 1, Rights::MANAGE)?;
         let (context, thread) = (self.store.sched_context(name), self.store.thread(target));
         if !context.is_configured() {
             return Err(Failure::at(Error::BadState, 0));

@@ -2,15 +2,15 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Error, Kind, Rights, Words, ops};
+use ecusson_abi::{Error, Rights, Words, ops};
 
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::list::List;
 use crate::memory::{Memory, Place, SmallObjects};
-use crate::name::{Frame, Header, Object, Ref};
+use crate::name::{Frame, Header, Ref, object};
 use crate::protection_domain::ProtectionDomain;
 use crate::region::Region;
-use crate::store::{Store, Tag};
+use crate::store::Store;
 use crate::thread::Thread;
 
 /// Most pages that one `fund` takes.
@@ -55,18 +55,7 @@ pub struct Space {
     pub doorbells: Cell<u64>,
 }
 
-impl Object for Space {
-    const KIND: Kind = Kind::Space;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.space(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Space, Small, space);
 
 impl Space {
     /// Whose addresses it translates.
@@ -88,7 +77,7 @@ impl<S: Store> Kernel<S> {
         name: Ref<Space>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         match words[0] {
             ops::space::FUND => {
                 Failure::require(rights, Rights::MANAGE)?;
@@ -107,9 +96,8 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn fund(&self, actor: Ref<Thread>, name: Ref<Space>, words: &Words) -> Result<Outcome, Failure> {
-        let memory = self.lookup::<Memory>(self.store.thread(actor), words[1], Rights::MANAGE);
-        let memory = memory.map_err(|error| Failure::at(error, 1))?;
+    fn fund(&self, actor: Ref<Thread>, name: Ref<Space>, words: &Words) -> Answer {
+        let memory = self.argument::<Memory>(self.store.thread(actor), words, 1, Rights::MANAGE)?;
         self.usable(memory)?;
         let space = self.store.space(name);
         if !(1..=FUND_PAGES).contains(&words[2]) {
@@ -137,7 +125,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    pub(crate) fn create_space(&self, place: &Place<'_>, words: &Words) -> Result<Outcome, Failure> {
+    pub(crate) fn create_space(&self, place: &Place<'_>, words: &Words) -> Answer {
         let pages = match words[3] {
             ops::space::HOST => 1,
             ops::space::GUEST if self.guest_pages.get() != 0 => 1,

@@ -3,7 +3,7 @@
 use ecusson_abi::{Error, Event, Kind, Rights, Status, Syscall, Words, ops};
 
 use crate::cap::Capability;
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::name::{Object, Ref};
 use crate::notification::Notification;
 use crate::percpu::Effect;
@@ -67,7 +67,7 @@ impl<S: Store> Kernel<S> {
         Self::answer(thread, result);
     }
 
-    fn answer(thread: &Thread, result: Result<Outcome, Failure>) {
+    fn answer(thread: &Thread, result: Answer) {
         match result {
             Ok(Outcome::Done(second)) => thread.finish(Status::DONE, second),
             Ok(Outcome::Progress(second)) => thread.finish(Status::event(Event::Progress), second),
@@ -80,7 +80,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn signal_slot(&self, thread: &Thread, slot: u64, bits: u64) -> Result<Outcome, Failure> {
+    fn signal_slot(&self, thread: &Thread, slot: u64, bits: u64) -> Answer {
         let name = self
             .lookup(thread, slot, Rights::SIGNAL)
             .map_err(|error| Failure::at(error, 0))?;
@@ -105,7 +105,7 @@ impl<S: Store> Kernel<S> {
     }
 
     /// System call `Invoke`: from the capability's kind to the kind's operations.
-    fn invoke(&self, actor: Ref<Thread>, slot: u64, words: &Words) -> Result<Outcome, Failure> {
+    fn invoke(&self, actor: Ref<Thread>, slot: u64, words: &Words) -> Answer {
         let thread = self.store.thread(actor);
         let capability = self.capability(thread, slot).filter(|capability| !capability.is_none());
         let capability = capability.ok_or(Failure::at(Error::BadCap, 0))?;
@@ -123,13 +123,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn operate(
-        &self,
-        actor: Ref<Thread>,
-        capability: Capability,
-        rights: Rights,
-        words: &Words,
-    ) -> Result<Outcome, Failure> {
+    fn operate(&self, actor: Ref<Thread>, capability: Capability, rights: Rights, words: &Words) -> Answer {
         match capability.kind() {
             Some(Kind::Memory) => self.memory_operation(actor, self.named(capability)?, rights, words),
             Some(Kind::Region) => self.region_operation(actor, self.named(capability)?, rights, words),

@@ -5,16 +5,15 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::{Kind, PRIORITIES, Words};
+use ecusson_abi::{PRIORITIES, Words};
 
 use crate::cap::CapabilityCell;
 use crate::list::{Links, List};
-use crate::name::{Frame, Header, Object, Ref};
+use crate::name::{Frame, Header, Ref, object};
 use crate::notification::Notification;
 use crate::portal::Portal;
 use crate::protection_domain::ProtectionDomain;
 use crate::sched_context::SchedContext;
-use crate::store::{Store, Tag};
 use crate::vcpu::Vcpu;
 
 /// What a thread does.
@@ -234,18 +233,7 @@ pub struct Thread {
     pub callers: [List<Thread>; PRIORITIES as usize],
 }
 
-impl Object for Thread {
-    const KIND: Kind = Kind::Thread;
-    const TAG: Tag = Tag::Thread;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.thread(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Thread, Thread, thread);
 
 impl Default for Thread {
     fn default() -> Self {

@@ -2,7 +2,7 @@
 
 use ecusson_abi::{Error, Rights, USER_PAGES, Words, ops};
 
-use crate::kernel::{Failure, Kernel, Outcome};
+use crate::kernel::{Answer, Failure, Kernel, Outcome};
 use crate::name::Ref;
 use crate::notification::Notification;
 use crate::portal::Portal;
@@ -24,7 +24,7 @@ impl<S: Store> Kernel<S> {
         name: Ref<Thread>,
         rights: Rights,
         words: &Words,
-    ) -> Result<Outcome, Failure> {
+    ) -> Answer {
         let needed = match words[0] {
             ops::thread::PEEK | ops::thread::INFO => Rights::READ,
             ops::thread::POKE => Rights::WRITE,
@@ -44,16 +44,16 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn start(&self, actor: Ref<Thread>, name: Ref<Thread>, words: &Words) -> Result<Outcome, Failure> {
+    fn start(&self, actor: Ref<Thread>, name: Ref<Thread>, words: &Words) -> Answer {
         if !is_user_address(words[1]) {
             return Err(Failure::at(Error::BadArg, 1));
         }
         let thread = self.store.thread(name);
-        if name != actor && self.is_current(name) && thread.state() != State::Inactive {
-            self.hold_for_change(name);
-            return Err(Failure::at(Error::Busy, 0));
-        }
         if name != actor && self.is_current(name) {
+            // Another core has to let go of it, and the caller to try again.
+            if thread.state() != State::Inactive {
+                self.stop(name);
+            }
             return Err(Failure::at(Error::Busy, 0));
         }
         // Nothing may fail from here on.
@@ -72,12 +72,6 @@ impl<S: Store> Kernel<S> {
         Ok(if name == actor { Outcome::Gone } else { Outcome::Done(0) })
     }
 
-    /// Has another core let go of its current thread, whose registers are to be changed. The caller tries again.
-    fn hold_for_change(&self, name: Ref<Thread>) {
-        self.store.thread(name).set_flag(flag::STOPPED);
-        self.hold(name);
-    }
-
     fn stop(&self, name: Ref<Thread>) -> Outcome {
         self.store.thread(name).set_flag(flag::STOPPED);
         self.hold(name);
@@ -93,10 +87,9 @@ impl<S: Store> Kernel<S> {
         Outcome::Done(0)
     }
 
-    fn set_fault_handler(&self, actor: Ref<Thread>, name: Ref<Thread>, words: &Words) -> Result<Outcome, Failure> {
+    fn set_fault_handler(&self, actor: Ref<Thread>, name: Ref<Thread>, words: &Words) -> Answer {
         let caller = self.store.thread(actor);
-        self.lookup::<Portal>(caller, words[1], Rights::CALL)
-            .map_err(|error| Failure::at(error, 1))?;
+        self.argument::<Portal>(caller, words, 1, Rights::CALL)?;
         if let Some(capability) = self.capability(caller, words[1]) {
             self.store.thread(name).fault_handler.set(capability);
         }
@@ -117,7 +110,7 @@ impl<S: Store> Kernel<S> {
         }
     }
 
-    fn peek(&self, name: Ref<Thread>, words: &Words) -> Result<Outcome, Failure> {
+    fn peek(&self, name: Ref<Thread>, words: &Words) -> Answer {
         let thread = self.inspectable(name)?;
         let registers = thread.context.registers();
         let group = usize::try_from(words[1])
@@ -131,7 +124,7 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Words(0, values))
     }
 
-    fn poke(&self, name: Ref<Thread>, words: &Words) -> Result<Outcome, Failure> {
+    fn poke(&self, name: Ref<Thread>, words: &Words) -> Answer {
         let thread = self.inspectable(name)?;
         let (group, index) = (words[1] >> 8, words[1] & 0xFF);
         if group >= 3 || index >= 6 {
@@ -149,10 +142,9 @@ impl<S: Store> Kernel<S> {
         Ok(Outcome::Done(0))
     }
 
-    fn bind_thread(&self, actor: Ref<Thread>, name: Ref<Thread>, words: &Words) -> Result<Outcome, Failure> {
+    fn bind_thread(&self, actor: Ref<Thread>, name: Ref<Thread>, words: &Words) -> Answer {
         let caller = self.store.thread(actor);
-        let notification = self.lookup::<Notification>(caller, words[1], Rights::BIND);
-        let notification = notification.map_err(|error| Failure::at(error, 1))?;
+        let notification = self.argument::<Notification>(caller, words, 1, Rights::BIND)?;
         if self.store.thread(name).notification.get().is_some() {
             return Err(Failure::at(Error::Occupied, 0));
         }
@@ -172,11 +164,7 @@ impl<S: Store> Kernel<S> {
             State::Waiting | State::WaitingSignal => thread_state::WAITING,
             State::Called | State::Queued => thread_state::CALLING,
         };
-        let stopped = if thread.has(flag::STOPPED) {
-            thread_state::STOPPED
-        } else {
-            0
-        };
+        let stopped = u64::from(thread.has(flag::STOPPED)) * thread_state::STOPPED;
         Outcome::Words(state | stopped, [0, u64::from(thread.core()), 0, 0, 0, 0])
     }
 

@@ -8,13 +8,13 @@
 use core::cell::Cell;
 
 use ecusson_abi::vcpu::{exit, run};
-use ecusson_abi::{Error, Event, Kind, NO_DEADLINE, Rights, Status, Words, ops};
+use ecusson_abi::{Error, Event, NO_DEADLINE, Rights, Status, Words, ops};
 
 use crate::cap::{Capability, CapabilityCell};
 use crate::destroy::Step;
 use crate::kernel::{Failure, Kernel, Outcome};
 use crate::memory::{Memory, Place, SmallObjects};
-use crate::name::{Frame, Header, Object, Ref};
+use crate::name::{Frame, Header, Object, Ref, object};
 use crate::notification::Notification;
 use crate::percpu::Core;
 use crate::region::Region;
@@ -54,18 +54,7 @@ pub struct Vcpu {
     pub kicked: Cell<bool>,
 }
 
-impl Object for Vcpu {
-    const KIND: Kind = Kind::Vcpu;
-    const TAG: Tag = Tag::Small;
-    #[inline(always)]
-    fn of<S: Store>(store: &S, name: Ref<Self>) -> &Self {
-        store.vcpu(name)
-    }
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
+object!(Vcpu, Small, vcpu);
 
 /// Why a guest left the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,13 +107,11 @@ impl<S: Store> Kernel<S> {
         if self.guest_pages.get() == 0 {
             return Err(Failure::at(Error::Unsupported, 1));
         }
-        let space = self.lookup::<Space>(actor, words[3], Rights::MANAGE);
-        let space = space.map_err(|error| Failure::at(error, 3))?;
+        let space = self.argument::<Space>(actor, words, 3, Rights::MANAGE)?;
         if self.store.space(space).kind() != SpaceKind::Guest {
             return Err(Failure::at(Error::BadType, 3));
         }
-        let state = self.lookup::<Region>(actor, words[4], Rights::READ.with(Rights::WRITE));
-        let state = state.map_err(|error| Failure::at(error, 4))?;
+        let state = self.argument::<Region>(actor, words, 4, Rights::READ.with(Rights::WRITE))?;
         let region = self.store.region(state);
         if region.is_device.get() || region.scrubbed.get() == 0 {
             return Err(Failure::at(Error::BadState, 4));
@@ -303,8 +290,7 @@ impl<S: Store> Kernel<S> {
     /// `Space.intercept`.
     pub(crate) fn intercept(&self, actor: Ref<Thread>, name: Ref<Space>, words: &Words) -> Result<Outcome, Failure> {
         let space = self.store.space(name);
-        let notification = self.lookup::<Notification>(self.store.thread(actor), words[2], Rights::SIGNAL);
-        let notification = notification.map_err(|error| Failure::at(error, 2))?;
+        let notification = self.argument::<Notification>(self.store.thread(actor), words, 2, Rights::SIGNAL)?;
         if space.kind() != SpaceKind::Guest {
             return Err(Failure::at(Error::BadState, 0));
         }

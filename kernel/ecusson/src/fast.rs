@@ -43,8 +43,8 @@ pub(crate) fn identify(slot: u64) -> Fast {
 
 /// `Invoke`: mapping one page.
 #[inline(always)]
-pub(crate) fn attach(slot: u64, arguments: [u64; 3]) -> Fast {
-    under_lock(|kernel, core| switch::stay(core, kernel.fast_attach(core, slot, arguments)?))
+pub(crate) fn attach(slot: u64, space: u64, page: u64, rights: u64) -> Fast {
+    under_lock(|kernel, core| switch::stay(core, kernel.fast_attach(core, slot, [space, page, rights])?))
 }
 
 #[inline(always)]

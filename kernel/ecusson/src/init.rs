@@ -202,6 +202,6 @@ fn time(info: &BootInfo, machine: &Machine, now: u64) -> TimePage {
         ticks_per_second: machine.ticks_per_second,
         nanoseconds_scale: u64::try_from(scale).unwrap_or(u64::MAX),
         boot_ticks: now,
-        boot_wall_clock_ns: clock::wall_clock_ns(info),
+        boot_wall_clock_ns: info.wall_clock_ns,
     }
 }

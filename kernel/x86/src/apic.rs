@@ -67,7 +67,7 @@ fn read(register: u32) -> u32 {
     // SAFETY: in x2APIC mode the register is an MSR that exists; in xAPIC mode the page is mapped uncached at this address.
     // Reading one of the registers named above changes nothing.
     unsafe {
-        if X2_MODE.load(Ordering::Relaxed) {
+        if is_x2() {
             msr::read(msr::X2APIC + register) as u32
         } else {
             ((LOCAL_APIC_VIRT + u64::from(register) * 16) as *const u32).read_volatile()
@@ -78,7 +78,7 @@ fn read(register: u32) -> u32 {
 fn write(register: u32, value: u32) {
     // SAFETY: as in `read`; the APIC delivers interrupts and touches no memory.
     unsafe {
-        if X2_MODE.load(Ordering::Relaxed) {
+        if is_x2() {
             msr::write(msr::X2APIC + register, u64::from(value));
         } else {
             ((LOCAL_APIC_VIRT + u64::from(register) * 16) as *mut u32).write_volatile(value);
@@ -101,7 +101,7 @@ pub(crate) unsafe fn set_up(acpi_id: u32, nmis: &[BootLocalNmi]) {
     unsafe {
         let base = msr::read(msr::APIC_BASE) | BASE_ENABLE;
         msr::write(msr::APIC_BASE, base);
-        if X2_MODE.load(Ordering::Relaxed) {
+        if is_x2() {
             msr::write(msr::APIC_BASE, base | BASE_X2);
         }
     }
@@ -134,15 +134,12 @@ pub(crate) unsafe fn set_up(acpi_id: u32, nmis: &[BootLocalNmi]) {
 #[must_use]
 pub fn id() -> u32 {
     let value = read(ID);
-    if X2_MODE.load(Ordering::Relaxed) {
-        value
-    } else {
-        value >> 24
-    }
+    if is_x2() { value } else { value >> 24 }
 }
 
 /// Whether cores are reached through x2APIC.
 #[must_use]
+#[inline]
 pub fn is_x2() -> bool {
     X2_MODE.load(Ordering::Relaxed)
 }
@@ -160,7 +157,7 @@ pub fn take_errors() -> u32 {
 }
 
 fn command(target: u32, command: u32) {
-    if X2_MODE.load(Ordering::Relaxed) {
+    if is_x2() {
         // The receiver must see what was written before (x2APIC writes are not serialising; SDM vol. 3, 11.12.3).
         // SAFETY: fences, and a register that exists in this mode.
         unsafe {

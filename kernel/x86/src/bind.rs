@@ -8,7 +8,7 @@ use crate::lock::Guard;
 /// * `main`: `fn(&'static BootInfo) -> !`, on the booting core;
 /// * `core_main`: `fn() -> !`, on every other core once it is set up;
 /// * `call`: `fn(slot) -> Fast`, when no capability goes with the message; `reply_wait`: `fn() -> Fast`, without deadline and
-///   capability; of both a second one for processors with work at the border; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, words 1 to 3) -> Fast`, `Invoke` of
+///   capability; of both a second one for processors with work at the border; `signal`: `fn(slot, word 0) -> Fast`; `identify`: `fn(slot) -> Fast` and `attach`: `fn(slot, word 1, word 2, word 3) -> Fast`, `Invoke` of
 ///   these operations. All answer [`Fast::no`] when the case is not theirs;
 /// * `system_call`: `fn()`, the slow path: arguments are in the current thread's context;
 /// * `trap`: `fn(vector, code)`, exceptions and interrupts of user mode, interrupts of the idle loop;
@@ -20,56 +20,34 @@ macro_rules! bind_kernel {
      identify: $identify:path, attach: $attach:path, system_call: $system_call:path, trap: $trap:path,
      guest_exit: $guest_exit:path $(,)?) => {
         const _: () = {
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_main(info: &'static $crate::BootInfo) -> ! {
-                $main(info)
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_core_main() -> ! {
-                $core_main()
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_call(slot: u64) -> $crate::Fast {
-                $call(slot)
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_reply_wait() -> $crate::Fast {
-                $reply_wait()
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_call_guarded(slot: u64) -> $crate::Fast {
-                $call_guarded(slot)
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_reply_wait_guarded() -> $crate::Fast {
-                $reply_wait_guarded()
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_signal(slot: u64, bits: u64) -> $crate::Fast {
-                $signal(slot, bits)
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_identify(slot: u64) -> $crate::Fast {
-                $identify(slot)
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_fast_attach(slot: u64, word1: u64, word2: u64, word3: u64) -> $crate::Fast {
-                $attach(slot, [word1, word2, word3])
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_system_call() {
-                $system_call()
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_trap(vector: u64, code: u64) {
-                $trap(vector, code)
-            }
-            #[unsafe(no_mangle)]
-            extern "C" fn ecusson_guest_exit() {
-                $guest_exit()
+            $crate::entry_points! {
+                ecusson_main(info: &'static $crate::BootInfo) -> ! = $main;
+                ecusson_core_main() -> ! = $core_main;
+                ecusson_fast_call(slot: u64) -> $crate::Fast = $call;
+                ecusson_fast_call_guarded(slot: u64) -> $crate::Fast = $call_guarded;
+                ecusson_fast_reply_wait() -> $crate::Fast = $reply_wait;
+                ecusson_fast_reply_wait_guarded() -> $crate::Fast = $reply_wait_guarded;
+                ecusson_fast_signal(slot: u64, bits: u64) -> $crate::Fast = $signal;
+                ecusson_fast_identify(slot: u64) -> $crate::Fast = $identify;
+                ecusson_fast_attach(slot: u64, word1: u64, word2: u64, word3: u64) -> $crate::Fast = $attach;
+                ecusson_system_call() -> () = $system_call;
+                ecusson_trap(vector: u64, code: u64) -> () = $trap;
+                ecusson_guest_exit() -> () = $guest_exit;
             }
         };
     };
+}
+
+/// Functions under names and with the calling convention that entry code knows.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! entry_points {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty = $function:path;)*) => {$(
+        #[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: $type),*) -> $result {
+            $function($($argument),*)
+        }
+    )*};
 }
 
 /// What a fast path answers, in rax and rdx.

@@ -5,7 +5,7 @@
 
 use core::cell::Cell;
 
-use ecusson_abi::boot::{BOOT_MITIGATIONS_OFF, BOOT_MITIGATIONS_ON, BootInfo, BootInfoError, BootLocalNmi};
+use ecusson_abi::boot::{BOOT_MITIGATIONS_OFF, BOOT_MITIGATIONS_ON, BootInfo, BootLocalNmi};
 
 use crate::features::Features;
 use crate::lock::KERNEL;
@@ -28,8 +28,8 @@ core::arch::global_asm!(
 /// Why the machine cannot be used.
 #[derive(Clone, Copy, Debug)]
 pub enum BootError {
-    /// The loader's report breaks a rule.
-    Info(BootInfoError),
+    /// Loader and kernel were built from different sources.
+    Version,
     /// The processor lacks something.
     Missing(&'static str),
     /// The processor is refused by the mitigation policy.
@@ -41,7 +41,7 @@ pub enum BootError {
 impl core::fmt::Display for BootError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Info(error) => write!(f, "cannot start: {}", error.message()),
+            Self::Version => f.write_str("cannot start: loader and kernel are of different versions"),
             Self::Missing(what) => write!(f, "cannot start: the processor lacks {what}"),
             Self::Refused(why) => write!(f, "cannot start: {why}"),
             Self::NoClock => f.write_str(
@@ -83,7 +83,9 @@ pub struct Machine {
 pub fn set_up_machine(info: &'static BootInfo) -> Result<Machine, BootError> {
     serial::CONSOLE.set_up();
     serial::TRACE.set_up();
-    info.validate().map_err(BootError::Info)?;
+    if !info.is_of_this_version() {
+        return Err(BootError::Version);
+    }
     power::set_up(info);
     let features = Features::detect();
     if let Some(what) = features.missing() {
@@ -97,7 +99,7 @@ pub fn set_up_machine(info: &'static BootInfo) -> Result<Machine, BootError> {
     apic::choose(&features);
     let block = percpu::block(0);
     // SAFETY: the loader's entry state (`BootInfo`): ring 0, interrupts off, all kernel mappings in `kernel_cr3`. The block
-    // is prepared. The frame table is zeroed, in the direct map and nobody else's (`validate`, loader's contract).
+    // is prepared. The frame table is zeroed, in the direct map and nobody else's (loader's contract).
     unsafe {
         x86::controlregs::cr3_write(info.kernel_cr3);
         io_apic::mask_old_controllers();

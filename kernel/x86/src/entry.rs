@@ -21,6 +21,7 @@ use core::mem::offset_of;
 #[cfg(target_os = "none")]
 use ecusson_abi::boot::USER_LIMIT;
 use ecusson_core::thread::{Context, Thread};
+use static_assertions::const_assert;
 
 /// Flags that the kernel runs with behind `SYSCALL`: all that user mode may have set is cleared.
 pub(crate) const SYSCALL_FLAG_MASK: u64 = 0x0000_0000_003F_7FD5;
@@ -28,29 +29,19 @@ pub(crate) const SYSCALL_FLAG_MASK: u64 = 0x0000_0000_003F_7FD5;
 #[cfg_attr(not(target_os = "none"), allow(dead_code))]
 const USER_FLAGS: u32 = 0x0024_0DD5;
 
+// The order that `ecusson_place` below counts in.
+const_assert!(offset_of!(Context, rax) == 48 && offset_of!(Context, r8) == 80 && offset_of!(Context, rcx) == 112);
+const_assert!(offset_of!(Context, r12) == 0 && offset_of!(Context, rip) == 128 && offset_of!(Context, rsp) == 136);
+
 /// Bytes between two of the 256 interrupt stubs.
 const STUB_BYTES: usize = 16;
 
-/// What interrupted kernel code left on the stack: the order of pushes below.
+/// What interrupted kernel code left on the stack: all registers but rsp, and what the processor and the stub pushed.
 #[derive(Debug)]
 #[repr(C)]
 #[allow(missing_docs)]
 pub struct KernelFrame {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rbp: u64,
-    pub rdi: u64,
-    pub rsi: u64,
-    pub rdx: u64,
-    pub rcx: u64,
-    pub rbx: u64,
-    pub rax: u64,
+    pub registers: [u64; 15],
     pub vector: u64,
     pub code: u64,
     pub rip: u64,
@@ -137,13 +128,6 @@ extern "C" fn ecusson_paranoid(frame: &mut KernelFrame) {
     }
 }
 
-/// Offset of a register in a thread.
-macro_rules! register {
-    ($name:ident) => {
-        offset_of!(Thread, context) + offset_of!(Context, $name)
-    };
-}
-
 // The stubs of the 256 vectors.
 #[cfg(target_os = "none")]
 core::arch::global_asm!(
@@ -175,14 +159,30 @@ core::arch::global_asm!(
 // second one does the work at the border that some processors need.
 #[cfg(target_os = "none")]
 core::arch::global_asm!(
+    // Where a thread's registers are, in the order of `Context`.
+    ".set ecusson_place, {context}",
+    ".irp register, r12, r13, r14, r15, rbx, rbp, rax, rdx, rdi, rsi, r8, r9, r10, r11, rcx, rflags, rip, rsp",
+    ".set ecusson_\\register, ecusson_place",
+    ".set ecusson_place, ecusson_place + 8",
+    ".endr",
+    ".macro ECUSSON_SAVE registers:vararg",
+    ".irp register, \\registers",
+    "mov [r8 + ecusson_\\register], \\register",
+    ".endr",
+    ".endm",
+    ".macro ECUSSON_LOAD registers:vararg",
+    ".irp register, \\registers",
+    "mov \\register, [r8 + ecusson_\\register]",
+    ".endr",
+    ".endm",
     ".macro ECUSSON_SYSCALL name, barrier, clear, variant",
     ".p2align 6",
     ".global \\name",
     "\\name:",
     "swapgs",
     "mov r8, gs:[{current}]",
-    "mov [r8 + {rsp}], rsp",
-    "mov [r8 + {rip}], rcx",
+    "mov [r8 + ecusson_rsp], rsp",
+    "mov [r8 + ecusson_rip], rcx",
     "mov rsp, gs:[{stack_top}]",
     "\\barrier",
     "cmp rax, 1",
@@ -195,8 +195,8 @@ core::arch::global_asm!(
     "test rax, rax",
     "jz 6f",
     "1:", // rax = thread, rdx = second word, message words in their registers
-    "mov rcx, [rax + {rip}]",
-    "mov rsp, [rax + {rsp}]",
+    "mov rcx, [rax + ecusson_rip]",
+    "mov rsp, [rax + ecusson_rsp]",
     "\\clear",
     "xor eax, eax",
     "xor edi, edi",
@@ -281,38 +281,14 @@ core::arch::global_asm!(
     ".endm",
     // All registers but rsp, in the order of `KernelFrame`.
     ".macro ECUSSON_PUSH",
-    "push rax",
-    "push rbx",
-    "push rcx",
-    "push rdx",
-    "push rsi",
-    "push rdi",
-    "push rbp",
-    "push r8",
-    "push r9",
-    "push r10",
-    "push r11",
-    "push r12",
-    "push r13",
-    "push r14",
-    "push r15",
+    ".irp register, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15",
+    "push \\register",
+    ".endr",
     ".endm",
     ".macro ECUSSON_POP",
-    "pop r15",
-    "pop r14",
-    "pop r13",
-    "pop r12",
-    "pop r11",
-    "pop r10",
-    "pop r9",
-    "pop r8",
-    "pop rbp",
-    "pop rdi",
-    "pop rsi",
-    "pop rdx",
-    "pop rcx",
-    "pop rbx",
-    "pop rax",
+    ".irp register, r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax",
+    "pop \\register",
+    ".endr",
     "add rsp, 16",
     ".endm",
     ".pushsection .text.entry, \"ax\"",
@@ -322,15 +298,7 @@ core::arch::global_asm!(
     // The slow path: rax = number, rdi and rsi as the caller had them, message words in their registers.
     "ecusson_slow:",
     "mov r8, gs:[{current}]",
-    "mov [r8 + {rsi}], rsi",
-    "mov [r8 + {rdi}], rdi",
-    "mov [r8 + {rax}], rax",
-    "mov [r8 + {r12}], r12",
-    "mov [r8 + {r13}], r13",
-    "mov [r8 + {r14}], r14",
-    "mov [r8 + {r15}], r15",
-    "mov [r8 + {rbx}], rbx",
-    "mov [r8 + {rbp}], rbp",
+    "ECUSSON_SAVE rsi, rdi, rax, r12, r13, r14, r15, rbx, rbp",
     "call ecusson_system_call",
     // Falls into the exit: to the current thread, or to the idle loop.
     ".global ecusson_exit",
@@ -341,16 +309,9 @@ core::arch::global_asm!(
     "test dword ptr gs:[{border_work}], {clear_bit} | 0xFF00", // the second byte is `full`
     "jnz 2f",
     "1:",
-    "mov r12, [r8 + {r12}]",
-    "mov r13, [r8 + {r13}]",
-    "mov r14, [r8 + {r14}]",
-    "mov r15, [r8 + {r15}]",
-    "mov rbx, [r8 + {rbx}]",
-    "mov rbp, [r8 + {rbp}]",
-    "mov rax, [r8 + {rax}]",
-    "mov rdx, [r8 + {rdx}]",
-    "mov rcx, [r8 + {rip}]",
-    "mov rsp, [r8 + {rsp}]",
+    "ECUSSON_LOAD r12, r13, r14, r15, rbx, rbp, rax, rdx",
+    "mov rcx, [r8 + ecusson_rip]",
+    "mov rsp, [r8 + ecusson_rsp]",
     "xor edi, edi",
     "xor esi, esi",
     "xor r8d, r8d",
@@ -367,28 +328,14 @@ core::arch::global_asm!(
     "mov byte ptr gs:[{full}], 0",
     "mov rsp, gs:[{stack_top}]",
     "push {user_data}",
-    "push qword ptr [r8 + {rsp}]",
-    "mov eax, [r8 + {rflags}]",
+    "push qword ptr [r8 + ecusson_rsp]",
+    "mov eax, [r8 + ecusson_rflags]",
     "and eax, {user_flags}",
     "or eax, 0x202",
     "push rax",
     "push {user_code}",
-    "push qword ptr [r8 + {rip}]",
-    "mov r12, [r8 + {r12}]",
-    "mov r13, [r8 + {r13}]",
-    "mov r14, [r8 + {r14}]",
-    "mov r15, [r8 + {r15}]",
-    "mov rbx, [r8 + {rbx}]",
-    "mov rbp, [r8 + {rbp}]",
-    "mov rax, [r8 + {rax}]",
-    "mov rcx, [r8 + {rcx}]",
-    "mov rdx, [r8 + {rdx}]",
-    "mov rsi, [r8 + {rsi}]",
-    "mov rdi, [r8 + {rdi}]",
-    "mov r9, [r8 + {r9}]",
-    "mov r10, [r8 + {r10}]",
-    "mov r11, [r8 + {r11}]",
-    "mov r8, [r8 + {r8}]",
+    "push qword ptr [r8 + ecusson_rip]",
+    "ECUSSON_LOAD r12, r13, r14, r15, rbx, rbp, rax, rcx, rdx, rsi, rdi, r9, r10, r11, r8",
     "swapgs",
     "ecusson_iret:",
     "iretq",
@@ -407,27 +354,14 @@ core::arch::global_asm!(
     "lfence", // no speculation with the user's GS
     "push r8",
     "mov r8, gs:[{current}]",
-    "mov [r8 + {rax}], rax",
-    "mov [r8 + {rcx}], rcx",
-    "mov [r8 + {rdx}], rdx",
-    "mov [r8 + {rbx}], rbx",
-    "mov [r8 + {rbp}], rbp",
-    "mov [r8 + {rsi}], rsi",
-    "mov [r8 + {rdi}], rdi",
-    "mov [r8 + {r9}], r9",
-    "mov [r8 + {r10}], r10",
-    "mov [r8 + {r11}], r11",
-    "mov [r8 + {r12}], r12",
-    "mov [r8 + {r13}], r13",
-    "mov [r8 + {r14}], r14",
-    "mov [r8 + {r15}], r15",
-    "pop qword ptr [r8 + {r8}]",
+    "ECUSSON_SAVE rax, rcx, rdx, rbx, rbp, rsi, rdi, r9, r10, r11, r12, r13, r14, r15",
+    "pop qword ptr [r8 + ecusson_r8]",
     "pop rdi",
     "pop rsi",
-    "pop qword ptr [r8 + {rip}]",
+    "pop qword ptr [r8 + ecusson_rip]",
     "pop rax",
-    "pop qword ptr [r8 + {rflags}]",
-    "pop qword ptr [r8 + {rsp}]",
+    "pop qword ptr [r8 + ecusson_rflags]",
+    "pop qword ptr [r8 + ecusson_rsp]",
     "mov byte ptr gs:[{full}], 1",
     "mov rsp, gs:[{stack_top}]", // leaves the debug stack, if it is that
     "push 2", // clears DF, AC and the rest
@@ -498,6 +432,7 @@ core::arch::global_asm!(
     ".p2align 3",
     "ecusson_verw_selector: .quad {kernel_data}",
     ".popsection",
+    context = const offset_of!(Thread, context),
     identify = const ecusson_abi::ops::IDENTIFY,
     attach = const ecusson_abi::ops::region::ATTACH,
     current = const crate::percpu::CURRENT,
@@ -513,22 +448,4 @@ core::arch::global_asm!(
     user_data = const crate::descriptors::USER_DATA,
     user_code = const crate::descriptors::USER_CODE,
     kernel_data = const crate::descriptors::KERNEL_DATA,
-    rax = const register!(rax),
-    rbx = const register!(rbx),
-    rcx = const register!(rcx),
-    rdx = const register!(rdx),
-    rsi = const register!(rsi),
-    rdi = const register!(rdi),
-    rbp = const register!(rbp),
-    rsp = const register!(rsp),
-    r8 = const register!(r8),
-    r9 = const register!(r9),
-    r10 = const register!(r10),
-    r11 = const register!(r11),
-    r12 = const register!(r12),
-    r13 = const register!(r13),
-    r14 = const register!(r14),
-    r15 = const register!(r15),
-    rip = const register!(rip),
-    rflags = const register!(rflags),
 );

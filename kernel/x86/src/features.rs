@@ -16,33 +16,19 @@ pub enum Vendor {
     Other,
 }
 
-/// A CPUID register of a leaf; 0 when the processor has no such leaf.
-#[derive(Clone, Copy, Debug, Default)]
-struct Leaf {
-    eax: u32,
-    ebx: u32,
-    ecx: u32,
-    edx: u32,
-}
-
-impl From<CpuidResult> for Leaf {
-    fn from(leaf: CpuidResult) -> Self {
-        Self {
-            eax: leaf.eax,
-            ebx: leaf.ebx,
-            ecx: leaf.ecx,
-            edx: leaf.edx,
-        }
-    }
-}
-
 /// The leaf, or zeroes if it lies above the last one of its range.
-fn leaf(number: u32, sub: u32) -> Leaf {
+fn leaf(number: u32, sub: u32) -> CpuidResult {
+    const NONE: CpuidResult = CpuidResult {
+        eax: 0,
+        ebx: 0,
+        ecx: 0,
+        edx: 0,
+    };
     let last = __cpuid(number & 0xC000_0000).eax;
     if number > last {
-        Leaf::default()
+        NONE
     } else {
-        __cpuid_count(number, sub).into()
+        __cpuid_count(number, sub)
     }
 }
 
@@ -57,18 +43,12 @@ pub struct Features {
     pub vendor: Vendor,
     pub family: u32,
     pub model: u32,
-    pub stepping: u32,
     /// Runs under a hypervisor.
     pub hypervisor: bool,
-    /// Width of physical addresses.
-    pub physical_bits: u32,
     pub apic: bool,
     pub x2apic: bool,
     pub tsc: bool,
     pub tsc_deadline: bool,
-    pub invariant_tsc: bool,
-    /// The APIC timer runs in every sleep state.
-    pub always_running_timer: bool,
     pub syscall: bool,
     pub no_execute: bool,
     pub global_pages: bool,
@@ -87,7 +67,6 @@ pub struct Features {
     pub umip: bool,
     pub hyper_threads: bool,
     pub svm: bool,
-    pub vmx: bool,
     /// SVM: features (EDX of leaf 0x8000000A) and address space identifiers.
     pub svm_features: u32,
     pub svm_identifiers: u32,
@@ -112,8 +91,6 @@ pub struct Speculation {
     /// IBRS may be left on for good (AMD).
     pub ibrs_always_on: bool,
     pub automatic_ibrs: bool,
-    /// Not subject to speculative return stack overflow (AMD).
-    pub srso_no: bool,
     /// ARCH_CAPABILITIES; 0 where the register does not exist.
     pub capabilities: u64,
 }
@@ -123,7 +100,7 @@ impl Features {
     #[must_use]
     pub fn detect() -> Self {
         let (one, seven) = (leaf(1, 0), leaf(7, 0));
-        let (extended, power, sizes) = (leaf(0x8000_0001, 0), leaf(0x8000_0007, 0), leaf(0x8000_0008, 0));
+        let (extended, sizes) = (leaf(0x8000_0001, 0), leaf(0x8000_0008, 0));
         let (family, model) = family_model(one.eax);
         let xsave = bit(one.ecx, 26);
         let avx = xsave && bit(one.ecx, 28);
@@ -131,15 +108,11 @@ impl Features {
             vendor: vendor(),
             family,
             model,
-            stepping: one.eax & 0xF,
             hypervisor: bit(one.ecx, 31),
-            physical_bits: if sizes.eax & 0xFF == 0 { 36 } else { sizes.eax & 0xFF },
             apic: bit(one.edx, 9),
             x2apic: bit(one.ecx, 21),
             tsc: bit(one.edx, 4),
             tsc_deadline: bit(one.ecx, 24),
-            invariant_tsc: bit(power.edx, 8),
-            always_running_timer: bit(leaf(6, 0).eax, 2),
             syscall: bit(extended.edx, 11),
             no_execute: bit(extended.edx, 20),
             global_pages: bit(one.edx, 13),
@@ -157,7 +130,6 @@ impl Features {
             umip: bit(seven.ecx, 2),
             hyper_threads: bit(one.edx, 28) && one.ebx >> 16 & 0xFF > 1,
             svm: bit(extended.ecx, 2),
-            vmx: bit(one.ecx, 5),
             svm_features: leaf(0x8000_000A, 0).edx,
             svm_identifiers: leaf(0x8000_000A, 0).ebx,
             huge_pages: bit(extended.edx, 26),
@@ -185,7 +157,7 @@ impl Features {
 }
 
 impl Speculation {
-    fn detect(seven: Leaf, sizes: Leaf) -> Self {
+    fn detect(seven: CpuidResult, sizes: CpuidResult) -> Self {
         let further = leaf(0x8000_0021, 0);
         let bhi_control = bit(leaf(7, 2).edx, 4) && leaf(7, 0).eax >= 2;
         let capabilities = if bit(seven.edx, 29) {
@@ -204,7 +176,6 @@ impl Speculation {
             bhi_control,
             ibrs_always_on: bit(sizes.ebx, 16),
             automatic_ibrs: bit(further.eax, 8),
-            srso_no: bit(further.eax, 29),
             capabilities,
         }
     }

@@ -101,7 +101,7 @@ fn fill_page(info: &BootInfo) -> u64 {
     let bytes = ecusson_trampoline_end as *const () as usize - begin;
     let long = ecusson_trampoline_long as *const () as usize - begin;
     debug_assert!(bytes <= TABLE);
-    // SAFETY: `BootInfo::trampoline_phys` is a page of RAM set aside for this (checked by `validate`), and in the direct map;
+    // SAFETY: `BootInfo::trampoline_phys` is a page of RAM set aside for this (checked by the loader), and in the direct map;
     // the code is shorter than its data's offset.
     unsafe {
         core::ptr::copy_nonoverlapping(begin as *const u8, page as *mut u8, bytes);

@@ -90,60 +90,25 @@ impl PhysStore {
     }
 }
 
+/// Accessors of [`Store`], all alike: the function and the object that it reaches.
+macro_rules! accessors {
+    ($($function:ident: $object:ident),*) => {$(
+        #[inline(always)]
+        fn $function(&self, name: Ref<$object>) -> &$object {
+            self.object(name)
+        }
+    )*};
+}
+
 impl Store for PhysStore {
     const SMALL_OBJECTS: u32 = 32;
     const SLOTS_PER_PAGE: u64 = ecusson_abi::SLOTS_PER_PAGE;
     const TABLE_BITS: u32 = 9;
     const TABLE_LEVELS: u32 = 4;
 
-    #[inline(always)]
-    fn thread(&self, name: Ref<Thread>) -> &Thread {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn portal(&self, name: Ref<Portal>) -> &Portal {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn notification(&self, name: Ref<Notification>) -> &Notification {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn sched_context(&self, name: Ref<SchedContext>) -> &SchedContext {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn memory(&self, name: Ref<Memory>) -> &Memory {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn region(&self, name: Ref<Region>) -> &Region {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn space(&self, name: Ref<Space>) -> &Space {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn protection_domain(&self, name: Ref<ProtectionDomain>) -> &ProtectionDomain {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn interrupt(&self, name: Ref<Interrupt>) -> &Interrupt {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn ports(&self, name: Ref<Ports>) -> &Ports {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn vcpu(&self, name: Ref<Vcpu>) -> &Vcpu {
-        self.object(name)
-    }
-    #[inline(always)]
-    fn platform(&self, name: Ref<Platform>) -> &Platform {
-        self.object(name)
-    }
+    accessors!(thread: Thread, portal: Portal, notification: Notification, sched_context: SchedContext, memory: Memory);
+    accessors!(region: Region, space: Space, protection_domain: ProtectionDomain, interrupt: Interrupt, ports: Ports);
+    accessors!(vcpu: Vcpu, platform: Platform);
 
     #[inline(always)]
     fn frame(&self, frame: Frame) -> &FrameEntry {

@@ -122,7 +122,7 @@ fn all_tables() -> Vec<Vec<u8>> {
 }
 
 fn run(memory: &Memory, firmware: &Firmware) -> (Result<[u8; RSDP_BYTES], Fault>, Box<BootInfo>, Lines) {
-    let (mut info, mut lines) = (Box::new(BootInfo::empty()), Lines::default());
+    let (mut info, mut lines) = (Box::new(crate::empty::boot_info()), Lines::default());
     let result = read(memory, firmware, &mut info, &mut lines);
     (result, info, lines)
 }

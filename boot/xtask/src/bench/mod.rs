@@ -72,7 +72,7 @@ struct Built {
 fn measure(workspace: &Workspace, test: &Test) -> anyhow::Result<Figures> {
     let folder = workspace.output("bench")?;
     let recipe = image::Recipe::load(&test.manifest)?;
-    let programs = build::programs(workspace, &recipe.packages().collect())?;
+    let programs = build::programs(workspace, &recipe.packages().collect(), build::Kernel::Shipped)?;
     let with_iso = test.description.boot.iter().any(|&boot| boot != Boot::Pvh);
     let image = recipe.compose(&programs, &folder.join(&test.name), with_iso)?;
     let built = Built {
@@ -173,6 +173,8 @@ fn sizes(workspace: &Workspace) -> anyhow::Result<Figures> {
             figures.insert(key.to_owned(), u64::try_from(lines::code_lines(&folder)?)?);
         }
     }
+    let more = lines::file_lines(&workspace.root.join(lines::TEST_KERNEL))?;
+    figures.insert("kernel_lines_more_in_test_kernels".to_owned(), u64::try_from(more)?);
     Ok(figures)
 }
 

@@ -117,7 +117,7 @@ impl World {
     fn leave(&self) {
         for index in 0..2 {
             let core = self.kernel.core(index);
-            core.serve_flush(|| {});
+            core.serve_flush();
             let current = core.current.get().map(|name| self.kernel.store.thread(name));
             core.loaded_root.set(current.map_or(0, |thread| thread.root.get()));
         }
