@@ -32,34 +32,63 @@ let frame = function
   | FPageTable owner -> "page-table " ^ show owner
   | FReturned owner -> "returned " ^ show owner
 
+(* One part of the text of a state. Maps are shared between a state and the next where nothing changed: a part is printed anew only
+   if something that it depends on is another value. *)
+let part depends_on print =
+  let last = ref None in
+  fun state ->
+    let now = depends_on state in
+    match !last with
+    | Some (before, text) when List.for_all2 ( == ) before now -> text
+    | _ ->
+        let out = Buffer.create 1024 in
+        print out state;
+        let text = Buffer.contents out in
+        last := Some (now, text);
+        text
+
+let line out format = Printf.ksprintf (fun text -> Buffer.add_string out (text ^ "\n")) format
+let each map print = List.iter (fun (k, v) -> print (show k) v) (sorted map)
+
 (* The state without epochs, stamps and times, which a comparison has to make canonical. *)
-let dump state =
-  let out = Buffer.create 4096 in
-  let line format = Printf.ksprintf (fun text -> Buffer.add_string out (text ^ "\n")) format in
-  let each map print = List.iter (fun (k, v) -> print (show k) v) (sorted map) in
-  each state.objs (fun k o -> line "object %s %s %s" k (if o.o_alive then "alive" else "dying") (body o.o_body));
-  each state.slots (fun k row ->
-      List.iter (fun (i, c) ->
-          line "slot %s %s kind %s object %s rights %s %s" k (show i) (show (kind_code c.c_kind)) (show c.c_addr) (show c.c_rights)
-            (if live c state then "live" else "dead")) (sorted row));
-  each state.frames (fun k f -> line "page %s %s" k (frame f));
-  each state.atts (fun k a ->
-      line "attached %s space %s at %s rights %s mapped %s" k (show a.a_space) (show a.a_page) (show a.a_rights) (show a.a_mapped));
-  each state.ptes (fun k row ->
-      List.iter (fun (v, e) -> line "mapped %s %s page %s rights %s" k (show v) (show e.p_frame) (show e.p_rights)) (sorted row));
-  each state.threads (fun k t ->
-      line "thread %s %s core %s stopped %b faulting %b signals %b priority %s deadline %s registers %s" k (run_name t.t_run)
-        (show t.t_core) t.t_stopped t.t_faulting t.t_signals (show t.t_prio) (show_option t.t_deadline)
-        (String.concat " " (List.map show t.t_regs)));
-  each state.calls (fun k c ->
-      line "call %s %s %s" k (match c.k_phase with Served -> "served-by" | Queued -> "queued-at") (show c.k_server));
-  each state.stacks (fun k l -> line "time %s holder-then-lenders %s" k (String.concat " " (List.map show l)));
-  each state.homes (fun k t -> line "own %s of %s" k (show t));
-  each state.servers (fun k t -> line "portal %s to %s" k (show t));
-  each state.bound (fun k t -> line "notification %s of %s" k (show t));
-  each state.bits (fun k b -> line "bits %s %s" k (show b));
-  each state.cores (fun k c -> line "core %s current %s" k (show_option c.r_current));
-  Buffer.contents out
+let parts = [
+  part (fun state -> [ Obj.repr state.objs ]) (fun out state ->
+      each state.objs (fun k o -> line out "object %s %s %s" k (if o.o_alive then "alive" else "dying") (body o.o_body)));
+  part (fun state -> [ Obj.repr state.slots; Obj.repr state.objs ]) (fun out state ->
+      each state.slots (fun k row ->
+          List.iter (fun (i, c) ->
+              line out "slot %s %s kind %s object %s rights %s %s" k (show i) (show (kind_code c.c_kind)) (show c.c_addr)
+                (show c.c_rights) (if live c state then "live" else "dead")) (sorted row)));
+  part (fun state -> [ Obj.repr state.frames ]) (fun out state ->
+      each state.frames (fun k f -> line out "page %s %s" k (frame f)));
+  part (fun state -> [ Obj.repr state.atts ]) (fun out state ->
+      each state.atts (fun k a ->
+          line out "attached %s space %s at %s rights %s mapped %s" k (show a.a_space) (show a.a_page) (show a.a_rights)
+            (show a.a_mapped)));
+  part (fun state -> [ Obj.repr state.ptes ]) (fun out state ->
+      each state.ptes (fun k row ->
+          List.iter (fun (v, e) -> line out "mapped %s %s page %s rights %s" k (show v) (show e.p_frame) (show e.p_rights))
+            (sorted row)));
+  part (fun state -> [ Obj.repr state.threads ]) (fun out state ->
+      each state.threads (fun k t ->
+          line out "thread %s %s core %s stopped %b faulting %b signals %b priority %s deadline %s registers %s" k
+            (run_name t.t_run) (show t.t_core) t.t_stopped t.t_faulting t.t_signals (show t.t_prio) (show_option t.t_deadline)
+            (String.concat " " (List.map show t.t_regs))));
+  part (fun state -> [ Obj.repr state.calls ]) (fun out state ->
+      each state.calls (fun k c ->
+          line out "call %s %s %s" k (match c.k_phase with Served -> "served-by" | Queued -> "queued-at") (show c.k_server)));
+  part (fun state -> [ Obj.repr state.stacks ]) (fun out state ->
+      each state.stacks (fun k l -> line out "time %s holder-then-lenders %s" k (String.concat " " (List.map show l))));
+  part (fun state -> [ Obj.repr state.homes ]) (fun out state -> each state.homes (fun k t -> line out "own %s of %s" k (show t)));
+  part (fun state -> [ Obj.repr state.servers ]) (fun out state ->
+      each state.servers (fun k t -> line out "portal %s to %s" k (show t)));
+  part (fun state -> [ Obj.repr state.bound ]) (fun out state ->
+      each state.bound (fun k t -> line out "notification %s of %s" k (show t)));
+  part (fun state -> [ Obj.repr state.bits ]) (fun out state -> each state.bits (fun k b -> line out "bits %s %s" k (show b)));
+  part (fun state -> [ Obj.repr state.cores ]) (fun out state ->
+      each state.cores (fun k c -> line out "core %s current %s" k (show_option c.r_current)));
+]
+let dump state = String.concat "" (List.map (fun part -> part state) parts)
 
 (* The choices that the scheduler's relation allows after an entry. *)
 let allowed core state =
@@ -101,11 +130,11 @@ let digest state = Digest.to_hex (Digest.string (dump state))
 let take state core time name choice rest =
   let action = action name rest in
   let who = (match (List.assoc_opt core (entries state.cores)) with Some c -> c.r_current | None -> None) in
-  let choices = allowed core (enter_exec core time action state) in
-  let choice = if choice = "?" then (match choices with first :: _ -> first | [] -> None) else optional choice in
+  let choices () = allowed core (enter_exec core time action state) in
+  let choice = if choice = "?" then (match choices () with first :: _ -> first | [] -> None) else optional choice in
   match step core time action choice state with
   | None ->
-      Printf.printf "refused choice %s allowed %s\n" (show_option choice) (String.concat " " (List.map show_option choices));
+      Printf.printf "refused choice %s allowed %s\n" (show_option choice) (String.concat " " (List.map show_option (choices ())));
       state
   | Some next ->
       Printf.printf "ok next %s %s digest %s\n" (show_option choice) (result who next) (digest next);

@@ -1,7 +1,7 @@
 //! `./x conformance`: the specification's proofs, the exploration of the real core, and the ledger of what is claimed.
 //!
 //! Called by people and by [`crate::test`]. Calls Coq (`coq_makefile`, `make`, `coqchk`) on a copy of `specs/coq`, so that nothing
-//! is built between the sources, OCaml for `specs/oracle`, and cargo for `specs/explore`.
+//! is built between the sources, OCaml for `specs/oracle`, and cargo for `specs/model` and `specs/explore`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,12 +15,17 @@ use crate::workspace::Workspace;
 /// The ledger's table begins below this line of `specs/README.md`.
 const LEDGER: &str = "## The ledger";
 
+/// Random steps that the two models are compared on, and the seed of the first sequence.
+const COMPARED_STEPS: &str = "200000";
+const COMPARED_SEED: &str = "1000";
+
 /// Runs everything and prints the ledger.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
     let build = workspace.root.join("target/ecusson/coq");
     report.step("proofs of the model", || prove(workspace, &build));
     report.step("proofs checked anew, without axioms", || check_proofs(&build));
     report.step("oracle", || oracle(workspace, &build));
+    report.step("model and oracle agree", || compare(workspace, &build));
     report.step("exploration of the core, set ci", || explore(workspace));
     report.step("ledger and theorems name each other", || {
         pass(cargo(workspace, "test").args(["--quiet", "-p", "ecusson-explore", "--test", "ledger"]))
@@ -83,6 +88,13 @@ fn oracle(workspace: &Workspace, build: &Path) -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     anyhow::ensure!(said.stdout == expected, "not what example.expected says:\n{text}");
     Ok(())
+}
+
+/// Makes random steps with the Rust model and with the oracle.
+fn compare(workspace: &Workspace, build: &Path) -> anyhow::Result<()> {
+    let mut command = cargo(workspace, "run");
+    command.args(["--quiet", "--profile", "explore", "-p", "ecusson-model", "--"]);
+    pass(command.arg(build.join("oracle")).args([COMPARED_STEPS, COMPARED_SEED]))
 }
 
 fn explore(workspace: &Workspace) -> anyhow::Result<()> {
