@@ -160,6 +160,8 @@ pub mod exit {
     pub const ENTRY_FAILED: u64 = 12;
     /// Another instruction that guests may not execute; qualification 0: the processor's number for it.
     pub const INSTRUCTION: u64 = 13;
+    /// `INVD` or `WBINVD`: a guest's caches are kept coherent, so that nothing remains to be done.
+    pub const CACHES: u64 = 14;
 }
 
 /// The event word: bits 0 to 7 vector, 8 to 10 type, 11 error code valid, 31 valid, from 32 the error code.

@@ -138,8 +138,12 @@ impl<S: Store> Kernel<S> {
     }
 
     fn bind_vcpu(&self, actor: Ref<Thread>, name: Ref<Vcpu>, words: &Words) -> Result<Outcome, Failure> {
-        let target = self.lookup::<Thread>(self.store.thread(actor), words[1], Rights::MANAGE);
-        let target = target.map_err(|error| Failure::at(error, 1))?;
+        let target = if words[1] == 0 {
+            actor
+        } else {
+            let found = self.lookup::<Thread>(self.store.thread(actor), words[1], Rights::MANAGE);
+            found.map_err(|error| Failure::at(error, 1))?
+        };
         let (vcpu, thread) = (self.store.vcpu(name), self.store.thread(target));
         for (partner, argument) in [(vcpu.thread.get().is_some(), 0), (thread.vcpu.get().is_some(), 1)] {
             if partner {

@@ -32,7 +32,7 @@ impl Guests {
         assert_eq!(w.invoke(space, ops::space::FUND, &[MEMORY, 3]), Ok((Event::Done, 3)));
         let page = w.region(1);
         let vcpu = w.create(Kind::Vcpu, &[space, page]);
-        assert_eq!(w.invoke(vcpu, BIND, &[ROOT]), DONE);
+        assert_eq!(w.invoke(vcpu, BIND, &[0]), DONE);
         let root = w.thread(ROOT);
         Self {
             w,

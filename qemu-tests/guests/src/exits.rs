@@ -40,7 +40,7 @@ pub(crate) fn exits(kit: &Kit) {
         (exit::MSR, 2, "rdmsr"),
         (exit::MSR, 2, "wrmsr"),
         (exit::HYPERCALL, 3, "vmmcall"),
-        (exit::INSTRUCTION, 2, "invd"),
+        (exit::CACHES, 2, "invd"),
     ] {
         guest.expect(kit, reason, what);
         if reason == exit::MSR {

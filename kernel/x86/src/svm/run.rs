@@ -78,11 +78,13 @@ pub(super) mod code {
     pub(super) const WINDOW: u64 = 0x64;
     pub(super) const CPUID: u64 = 0x72;
     pub(crate) const IRET: u64 = 0x74;
+    pub(super) const INVD: u64 = 0x76;
     pub(super) const HALT: u64 = 0x78;
     pub(crate) const IO: u64 = 0x7B;
     pub(super) const MSR: u64 = 0x7C;
     pub(super) const SHUTDOWN: u64 = 0x7F;
     pub(super) const HYPERCALL: u64 = 0x81;
+    pub(super) const WBINVD: u64 = 0x89;
     pub(super) const XSETBV: u64 = 0x8D;
     pub(super) const MEMORY: u64 = 0x400;
     /// The low half of the code of a `VMRUN` that failed.
@@ -98,6 +100,11 @@ pub fn left() -> Option<GuestExit> {
     here.guest.owes_flush.set(false);
     control.set(word::IDENTIFIER, control.get(word::IDENTIFIER) & 0xFFFF_FFFF);
     control.set(word::EVENT, interrupted_event(control.get(word::EXIT_EVENT)));
+    if here.guest.xcr0.get() != 0 {
+        // QEMU has the guest change it without an exit.
+        // SAFETY: OSXSAVE is set.
+        block.xcr0.set(unsafe { x86::controlregs::xcr0() }.bits());
+    }
     let exit = control.get(word::EXIT_CODE);
     let is_own_step = nmi::after_exit(block, control) == Step::Kernel;
     match exit {
@@ -134,6 +141,7 @@ fn reported(block: &Block, control: &Control, exit: u64) -> GuestExit {
         code::SHUTDOWN => exit::SHUTDOWN,
         code::HYPERCALL => exit::HYPERCALL,
         code::XSETBV => exit::XSETBV,
+        code::INVD | code::WBINVD => exit::CACHES,
         code::WRITE_CR8 => {
             control.set(word::EXIT_INFO, if has(DECODE_ASSISTS) { info } else { 0 });
             exit::CR8

@@ -309,6 +309,13 @@ pub fn in_long(port: u16) -> u32 {
     value
 }
 
+/// What the processor says of itself: EAX, EBX, ECX, EDX of CPUID for a leaf and a subleaf.
+#[must_use]
+pub fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
+    let result = core::arch::x86_64::__cpuid_count(leaf, subleaf);
+    [result.eax, result.ebx, result.ecx, result.edx]
+}
+
 /// Ends the thread by an invalid instruction: its fault handler hears of it.
 pub fn fault() -> ! {
     // SAFETY: `ud2` raises an exception and never goes on.

@@ -58,6 +58,14 @@ impl Cap<Vcpu> {
         self.operate([ops::vcpu::BIND, thread.slot(), 0, 0, 0, 0]).map(|_| ())
     }
 
+    /// Has the calling thread run it.
+    ///
+    /// # Errors
+    /// As [`Cap::bind`].
+    pub fn adopt(&self) -> Result<(), Failure> {
+        self.operate([ops::vcpu::BIND, 0, 0, 0, 0, 0]).map(|_| ())
+    }
+
     /// Has its thread's [`run`], or the next one, come back.
     ///
     /// # Errors
