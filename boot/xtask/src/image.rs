@@ -17,6 +17,7 @@ use ecusson_qemu_tests::machine::ImageFiles;
 
 use crate::build::{self, Programs};
 use crate::commands::capture;
+use crate::guests;
 use crate::workspace::Workspace;
 
 /// The image that `./x image` and `./x run` make unless told otherwise.
@@ -51,10 +52,16 @@ pub(crate) struct Recipe {
 
 impl Recipe {
     /// Reads a manifest and looks for its data files; mistakes of form and missing files are the error.
-    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn load(workspace: &Workspace, path: &Path) -> anyhow::Result<Self> {
         let source = Source::load(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut manifest = Manifest::parse(&source).map_err(|mistakes| refused(&source, &mistakes))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let paths: Vec<PathBuf> = manifest
+            .files
+            .iter()
+            .map(|file| folder.join(&file.path.value))
+            .collect();
+        guests::provide(workspace, &paths)?;
         manifest
             .measure_files(&folder)
             .map_err(|mistakes| refused(&source, &mistakes))?;
@@ -103,7 +110,7 @@ impl Recipe {
 
 /// Makes `target/ecusson/ecusson.elf` and `ecusson.iso`, and the graph if asked for.
 pub(crate) fn command(workspace: &Workspace, manifest: &Path, drawing: Option<&Path>) -> anyhow::Result<()> {
-    let recipe = Recipe::load(manifest)?;
+    let recipe = Recipe::load(workspace, manifest)?;
     if let Some(file) = drawing {
         // First, because it needs no programs: people look at it to find out why an image is refused.
         recipe.draw(file)?;

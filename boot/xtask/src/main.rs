@@ -2,6 +2,7 @@
 //!
 //! * [`workspace`]: what cargo says of the packages, and where each one runs.
 //! * [`build`]: bare-metal programs; [`image`]: those and a manifest into ELF and ISO.
+//! * [`guests`]: kernels and RAM disks of guests, from Debian.
 //! * [`check`]: format, clippy, dependency rules, unsafe, lengths; [`test`]: that, host tests, QEMU tests.
 //! * [`conformance`]: the proofs, the exploration of the core, the ledger.
 //! * [`run`]: the image in QEMU with its decoded [`trace`]; [`bench`]: figures and their rivals.
@@ -14,6 +15,7 @@ mod build;
 mod check;
 mod commands;
 mod conformance;
+mod guests;
 mod image;
 mod lines;
 mod report;

@@ -59,7 +59,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
         Some(Firmware::Bios) => Boot::IsoBios,
         Some(Firmware::Uefi) => Boot::IsoUefi,
     };
-    let recipe = image::Recipe::load(&options.manifest)?;
+    let recipe = image::Recipe::load(workspace, &options.manifest)?;
     let programs = build::programs(workspace, &recipe.packages().collect(), build::Kernel::Shipped)?;
     let image = recipe
         .compose(&programs, &workspace.output("run")?.join("ecusson"), boot != Boot::Pvh)?

@@ -166,7 +166,7 @@ fn prepare(workspace: &Workspace, tests: &[Test], folder: &Path) -> anyhow::Resu
         test.make_files()?;
         let (_, with_iso) = match recipes.entry(&test.manifest) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert((image::Recipe::load(&test.manifest)?, false)),
+            Entry::Vacant(entry) => entry.insert((image::Recipe::load(workspace, &test.manifest)?, false)),
         };
         *with_iso |= test.description.boot.iter().any(|&boot| boot != Boot::Pvh);
     }

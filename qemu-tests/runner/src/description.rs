@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::machine::{Boot, TEST_CPU};
+use crate::machine::{Boot, Clock, TEST_CPU};
 
 /// Exit status of QEMU after the image wrote 0x10 to the exit port: twice that, plus one.
 pub const EXIT_SUCCESS: i32 = 33;
@@ -59,6 +59,9 @@ pub struct Description {
     pub cpu: String,
     /// The kernel's command line (PVH only).
     pub command_line: Option<String>,
+    /// How time passes: `"host"` or `"instructions"`.
+    #[serde(default)]
+    pub clock: Clock,
     /// Further QEMU arguments.
     #[serde(default)]
     pub qemu_args: Vec<String>,

@@ -36,9 +36,11 @@ impl Boot {
 }
 
 /// How virtual time passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Clock {
     /// With the host; cores run in parallel.
+    #[default]
     Host,
     /// One instruction is one nanosecond, the same in every run; one host thread for all cores.
     Instructions,

@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::case::{self, Outcome};
 use crate::description::Case;
-use crate::machine::{Clock, ImageFiles};
+use crate::machine::ImageFiles;
 
 /// A case and the image it boots.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub fn run_all(jobs: Vec<Job>, folder: &Path, tell: &(dyn Fn(&Outcome) + Sync)) 
             scope.spawn(|| {
                 while let Some((job, taken)) = shared.take() {
                     let patience = job.case.cores.div_ceil(taken);
-                    let outcome = case::run(&job.case, &job.image, folder, Clock::Host, patience);
+                    let outcome = case::run(&job.case, &job.image, folder, job.case.test.description.clock, patience);
                     tell(&outcome);
                     lock(&outcomes).push(outcome);
                     shared.give_back(taken);

@@ -71,7 +71,7 @@ struct Built {
 /// Builds the image of a folder and runs its cases.
 fn measure(workspace: &Workspace, test: &Test) -> anyhow::Result<Figures> {
     let folder = workspace.output("bench")?;
-    let recipe = image::Recipe::load(&test.manifest)?;
+    let recipe = image::Recipe::load(workspace, &test.manifest)?;
     let programs = build::programs(workspace, &recipe.packages().collect(), build::Kernel::Shipped)?;
     let with_iso = test.description.boot.iter().any(|&boot| boot != Boot::Pvh);
     let image = recipe.compose(&programs, &folder.join(&test.name), with_iso)?;

@@ -286,6 +286,15 @@ impl GuestMemory {
     pub fn store_u64(&self, address: Gpa, value: u64) -> Result<(), Fault> {
         self.store::<8>(address, value)
     }
+
+    /// Puts `value` into the eight bytes at an address if `expected` is there, in one step for everybody; gives what was there.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn compare_exchange_u64(&self, address: Gpa, expected: u64, value: u64) -> Result<u64, Fault> {
+        let place = self.word::<8>(address, Access::Write)?;
+        place.compare_exchange(expected, value).map_err(|_| gone(address))
+    }
 }
 
 fn gone(address: Gpa) -> Fault {

@@ -34,7 +34,7 @@ global_asm!(
     ".global ecusson_guest_access_first, ecusson_guest_access_end, ecusson_guest_access_resume",
     ".global ecusson_guest_load_16, ecusson_guest_load_32, ecusson_guest_load_64",
     ".global ecusson_guest_store_16, ecusson_guest_store_32, ecusson_guest_store_64",
-    ".global ecusson_guest_copy, ecusson_guest_fill",
+    ".global ecusson_guest_copy, ecusson_guest_fill, ecusson_guest_exchange_64",
     ".balign 16",
     "ecusson_guest_access_first:",
     "ecusson_guest_load_16:",
@@ -60,6 +60,12 @@ global_asm!(
     "ecusson_guest_store_64:",
     "    mov qword ptr [rdi], rsi",
     "    xor edx, edx",
+    "    ret",
+    // At rdi: rdx if rsi is there; gives what was there.
+    "ecusson_guest_exchange_64:",
+    "    mov rax, rsi",
+    "    lock cmpxchg qword ptr [rdi], rdx",
+    "    mov edx, 0",
     "    ret",
     // To rdi, from rsi, rdx bytes: words first, then what is left.
     "ecusson_guest_copy:",
@@ -106,6 +112,7 @@ unsafe extern "sysv64" {
     fn ecusson_guest_store_16(to: usize, value: u64) -> Outcome;
     fn ecusson_guest_store_32(to: usize, value: u64) -> Outcome;
     fn ecusson_guest_store_64(to: usize, value: u64) -> Outcome;
+    fn ecusson_guest_exchange_64(at: usize, expected: u64, value: u64) -> Outcome;
     fn ecusson_guest_copy(to: usize, from: usize, bytes: usize) -> Outcome;
     fn ecusson_guest_fill(to: usize, pattern: u64, bytes: usize) -> Outcome;
 }
@@ -195,6 +202,13 @@ impl Place {
             }
         };
         outcome.checked().map(|_| ())
+    }
+
+    /// Puts `value` into the eight bytes at its beginning if `expected` is there, in one step; gives what was there.
+    pub(crate) fn compare_exchange(self, expected: u64, value: u64) -> Result<u64, Gone> {
+        assert!(self.bytes >= 8, "the caller cut the place to fit");
+        // SAFETY: as in `load`, for writing.
+        unsafe { ecusson_guest_exchange_64(self.address, expected, value) }.checked()
     }
 
     /// Its bytes into `to`, which has as many.

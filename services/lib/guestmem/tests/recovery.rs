@@ -72,6 +72,7 @@ fn every_access_to_what_went_away_is_an_error() {
     assert_eq!(memory.store_u16(SECOND, 1), gone(SECOND));
     assert_eq!(memory.store_u32(SECOND, 1), gone(SECOND));
     assert_eq!(memory.store_u64(SECOND, 1), gone(SECOND));
+    assert_eq!(memory.compare_exchange_u64(SECOND, 0, 1), gone(SECOND));
     assert_eq!(memory.fill(SECOND, 100, 1), gone(SECOND));
     assert_eq!(memory.read(SECOND, &mut [0; 3]), gone(SECOND));
     assert_eq!(memory.write(SECOND, &[0; 3]), gone(SECOND));

@@ -1,6 +1,6 @@
 //! Descriptor rings between two services in a shared region: one producer, one consumer, neither trusts the other.
 //!
-//! Key types: [`Producer`], [`Consumer`], over the words of a region (`rt`'s `environment::shared_words`). Each side keeps
+//! Key types: [`Producer`], [`Consumer`] (and [`bytes`] for streams of bytes), over the words of a region (`rt`'s `environment::shared_words`). Each side keeps
 //! its own counter to itself and only publishes it; what the peer publishes is checked at each look. A hostile peer can put
 //! nonsense into descriptors or say [`Broken`] things; it can't make this side read or write outside the ring.
 //!
@@ -11,6 +11,8 @@
 //! | 16.. | descriptors, two words each, a power of two of them | producer |
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
+
+pub mod bytes;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

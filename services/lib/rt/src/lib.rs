@@ -14,6 +14,7 @@ pub mod event_loop;
 pub mod file;
 pub mod fpu;
 pub mod heap;
+pub mod lock;
 mod panic;
 pub mod root_stack;
 mod start;

@@ -53,6 +53,12 @@ mod place {
     pub(super) const COMMAND_LINE_BYTES: u64 = 0x1_0000;
 }
 
+/// Where a processor begins after a reset, as real mode sees it. A PC's firmware is there, and a kernel that finds no better way to
+/// reset the machine jumps there; Linux does with hardware-reduced ACPI and no EFI.
+const RESET_VECTOR: u64 = 0xf_fff0;
+/// `mov dx, 0xcf9; mov al, 6; out dx, al; hlt; jmp` to the halt: resets by the chipset's register.
+const RESET: [u8; 9] = [0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, 0xeb, 0xfd];
+
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
 /// Loads the kernel and everything that it is told about, and says how the first vCPU starts.
@@ -60,6 +66,7 @@ const ELF_MAGIC: &[u8] = b"\x7fELF";
 /// # Errors
 /// [`LoadError`], which names the file at fault and what is wrong with it. Memory may have been written.
 pub fn load(memory: &impl GuestMemory, boot: &Boot<'_>) -> Result<EntryState, LoadError> {
+    memory.write(RESET_VECTOR, &RESET)?;
     if boot.kernel.starts_with(ELF_MAGIC) {
         pvh::load(memory, boot)
     } else {

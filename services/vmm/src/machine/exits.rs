@@ -56,6 +56,10 @@ impl<M: GuestMemory, B: BoardLock> Machine<M, B> {
                 state.set_rip(next_rip);
                 Ok(())
             }
+            Exit::Caches { next_rip } => {
+                state.set_rip(next_rip);
+                Ok(())
+            }
             Exit::NotOffered => Err(Exception::INVALID_OPCODE),
             Exit::Nothing => Ok(()),
             Exit::TripleFault => {

@@ -7,6 +7,8 @@
 //! 2. the thread carries that out with `VcpuRun`;
 //! 3. [`Machine::exit`] deals with what came out, and says whom to kick and whether anything remains to be done.
 //!
+//! [`Page`] is what lies between the kernel's state page and these.
+//!
 //! Devices that vCPUs share lie on the [`Board`], behind whatever lock the process has ([`BoardLock`]). Exits that need none of them
 //! (CPUID, APIC, interrupts between processors, hypercalls) don't take it.
 
@@ -15,9 +17,11 @@ mod emulate;
 mod entry;
 mod exits;
 mod msrs;
+mod page;
 
 pub use board::{Board, BoardEffect};
 pub use entry::{Entry, Injection, Interruptibility};
+pub use page::{EntryFailed, Page};
 
 use crate::apic::{ApicEffect, Fabric, LocalApic, VcpuSet};
 use crate::chipset::PowerEvent;
@@ -49,6 +53,8 @@ pub mod length {
     pub const HYPERCALL: u64 = 3;
     /// XSETBV.
     pub const SET_EXTENDED_STATE: u64 = 3;
+    /// INVD and WBINVD.
+    pub const CACHES: u64 = 2;
     /// PAUSE.
     pub const PAUSE: u64 = 2;
 }
@@ -123,6 +129,11 @@ pub enum Exit {
     },
     /// A spin loop.
     Pause {
+        /// RIP of the next instruction.
+        next_rip: u64,
+    },
+    /// INVD or WBINVD.
+    Caches {
         /// RIP of the next instruction.
         next_rip: u64,
     },

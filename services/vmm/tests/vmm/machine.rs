@@ -22,7 +22,7 @@ const MIB: usize = 1 << 20;
 const CODE: u64 = 0x8000;
 const IF: u64 = 1 << 9;
 
-struct Locked(Mutex<Board>);
+pub(crate) struct Locked(Mutex<Board>);
 
 impl BoardLock for Locked {
     fn with<R>(&self, with: impl FnOnce(&mut Board) -> R) -> R {
@@ -30,7 +30,7 @@ impl BoardLock for Locked {
     }
 }
 
-type TestMachine = Machine<Memory, Locked>;
+pub(crate) type TestMachine = Machine<Memory, Locked>;
 
 /// A vCPU with its registers.
 struct Runner {
@@ -40,7 +40,7 @@ struct Runner {
     tsc: u64,
 }
 
-fn machine(vcpus: usize) -> TestMachine {
+pub(crate) fn machine(vcpus: usize) -> TestMachine {
     let timebase = Timebase::new(1_000_000);
     let offer = Offer {
         vcpus,

@@ -7,5 +7,6 @@ mod cpu;
 mod decode;
 mod loader;
 mod machine;
+mod page;
 mod pci;
 mod support;
