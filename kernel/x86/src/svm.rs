@@ -315,7 +315,8 @@ pub(crate) fn load() {
 pub(crate) fn flush_loaded() {
     if let Some(block) = here().guest.loaded() {
         let control = block.control();
-        let how = if has(FLUSH_BY_IDENTIFIER) {
+        // What the core owes to all identifiers is not made less.
+        let how = if has(FLUSH_BY_IDENTIFIER) && !here().guest.owes_flush.get() {
             FLUSH_THIS
         } else {
             FLUSH_ALL

@@ -97,15 +97,19 @@ pub fn left() -> Option<GuestExit> {
     let here = here();
     let block = here.guest.loaded()?;
     let control = block.control();
-    here.guest.owes_flush.set(false);
-    control.set(word::IDENTIFIER, control.get(word::IDENTIFIER) & 0xFFFF_FFFF);
+    let exit = control.get(word::EXIT_CODE);
+    if exit & 0xFFFF_FFFF != code::FAILED {
+        // Of an entry that failed nobody says whether it flushed: it is owed still.
+        here.guest.owes_flush.set(false);
+        control.set(word::IDENTIFIER, control.get(word::IDENTIFIER) & 0xFFFF_FFFF);
+    }
     control.set(word::EVENT, interrupted_event(control.get(word::EXIT_EVENT)));
     if here.guest.xcr0.get() != 0 {
-        // QEMU has the guest change it without an exit.
+        // QEMU has the guest change it without an exit, to what the host's does not have too.
         // SAFETY: OSXSAVE is set.
-        block.xcr0.set(unsafe { x86::controlregs::xcr0() }.bits());
+        let components = unsafe { x86::controlregs::xcr0() }.bits();
+        block.xcr0.set(components & here.guest.xcr0.get());
     }
-    let exit = control.get(word::EXIT_CODE);
     let is_own_step = nmi::after_exit(block, control) == Step::Kernel;
     match exit {
         code::DEBUG if is_own_step => {}
