@@ -53,11 +53,11 @@ mod header {
 /// Makes them all if one of these files lies in their folder, unless they are there.
 pub(crate) fn provide(workspace: &Workspace, paths: &[PathBuf]) -> anyhow::Result<()> {
     let folder = workspace.output(FOLDER)?;
-    let is_ours = |path: &&PathBuf| {
+    let is_ours = |path: &PathBuf| {
         let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
         parent.is_some() && parent == folder.canonicalize().ok()
     };
-    if paths.iter().find(is_ours).is_none() {
+    if !paths.iter().any(is_ours) {
         return Ok(());
     }
     let stamp = folder.join("made");

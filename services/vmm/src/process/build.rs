@@ -158,6 +158,7 @@ impl Builder {
         let cpuid = Cpuid::new(&offer(vcpus, timebase), sys::cpuid);
         let board = Locked(Mutex::new(Board::new()));
         Ok(Guest {
+            name: description.name.to_string(),
             machine: Machine::new(memory, board, cpuid, vcpus, timebase),
             processors: self.processors(vcpus)?,
             entry,

@@ -116,7 +116,8 @@ impl Control {
     /// A piece of why something failed: of the last request, or of the guest's end.
     fn tell(&self, from: u64) -> Reply {
         let whole = match guest() {
-            Some(guest) => guest.trouble.get().map_or("", |text| text.as_str()),
+            Some(guest) if guest.state() == State::Crashed => guest.trouble.get().map_or("", |text| text.as_str()),
+            Some(_) => "",
             None => &self.trouble,
         };
         let rest = usize::try_from(from).ok().and_then(|from| whole.as_bytes().get(from..));

@@ -11,7 +11,7 @@ use ecusson_proto::vmm::State;
 use ecusson_rt::cap::kind::{Notification, Region, Vcpu};
 use ecusson_rt::lock::Mutex;
 use ecusson_rt::time::Clock;
-use ecusson_rt::{Cap, sys};
+use ecusson_rt::{Cap, println, sys};
 use ecusson_vmm::apic::VcpuSet;
 use ecusson_vmm::loader::EntryState;
 use ecusson_vmm::machine::{Board, BoardLock, Machine};
@@ -65,6 +65,7 @@ impl End {
 /// The guest.
 #[derive(Debug)]
 pub(super) struct Guest {
+    pub(super) name: String,
     pub(super) machine: Machine<Memory, Locked>,
     pub(super) processors: Vec<Processor>,
     /// Registers of the first vCPU at the beginning.
@@ -135,6 +136,7 @@ impl Guest {
     /// The guest is at its end: all vCPUs stop, the toolstack hears of it. Only the first reason counts.
     pub(super) fn end(&self, end: &End) {
         if let End::Crashed(why) = end {
+            println!("vmm: {} crashed: {why}", self.name);
             self.trouble.call_once(|| why.clone());
         }
         let running = State::Running.number();

@@ -31,8 +31,10 @@ pub(crate) fn run(index: usize) -> ! {
             _ => wait(NO_DEADLINE),
         };
     };
-    let end = Runner::new(guest, index).map_or_else(|failure| crash("taking the vCPU on", failure), Runner::run);
-    guest.end(&end);
+    let runner = Runner::new(guest, index).map_err(|failure| crash("taking the vCPU on", failure));
+    if let Err(end) = runner.and_then(Runner::run) {
+        guest.end(&end);
+    }
     loop {
         let _ = wait(NO_DEADLINE);
     }
@@ -63,15 +65,12 @@ impl Runner {
         Ok(Self { guest, state, vcpu })
     }
 
-    fn run(mut self) -> End {
-        loop {
-            if self.guest.state() != State::Running {
-                return End::PoweredOff;
-            }
-            if let Err(end) = self.turn() {
-                return end;
-            }
+    /// Runs until the guest is at its end, by this vCPU's doing or by another's.
+    fn run(mut self) -> Result<(), End> {
+        while self.guest.state() == State::Running {
+            self.turn()?;
         }
+        Ok(())
     }
 
     /// One entry and what follows it.
